@@ -1,0 +1,37 @@
+# attest_room(NAME SOURCES... [DEPENDS targets...]): the static library attest::NAME of one room.
+# attest_test(NAME LABEL label SOURCES... [DEPENDS targets...]): a GoogleTest executable, every test known to ctest.
+
+set(ATTEST_WARNINGS -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Wnon-virtual-dtor)
+if(ATTEST_WERROR)
+  list(APPEND ATTEST_WARNINGS -Werror)
+endif()
+
+function(attest_compile_options target)
+  target_compile_options(${target} PRIVATE ${ATTEST_WARNINGS})
+  # Values are a pure function of the descriptor on every machine: no contraction unless code asks for it.
+  target_compile_options(${target} PRIVATE -ffp-contract=off)
+  target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR})
+endfunction()
+
+function(attest_room name)
+  cmake_parse_arguments(ROOM "" "" "SOURCES;DEPENDS;PRIVATE_DEPENDS" ${ARGN})
+  add_library(attest_${name} STATIC ${ROOM_SOURCES})
+  add_library(attest::${name} ALIAS attest_${name})
+  attest_compile_options(attest_${name})
+  target_link_libraries(attest_${name} PUBLIC tl::expected ${ROOM_DEPENDS} PRIVATE ${ROOM_PRIVATE_DEPENDS})
+endfunction()
+
+function(attest_test name)
+  if(NOT ATTEST_TESTS)
+    return()
+  endif()
+  cmake_parse_arguments(TEST "" "LABEL;TIMEOUT" "SOURCES;DEPENDS" ${ARGN})
+  if(NOT TEST_TIMEOUT)
+    set(TEST_TIMEOUT 120)
+  endif()
+  add_executable(${name} ${TEST_SOURCES})
+  attest_compile_options(${name})
+  target_link_libraries(${name} PRIVATE ${TEST_DEPENDS} GTest::gmock GTest::gtest_main)
+  gtest_discover_tests(${name} TEST_PREFIX ${name}. DISCOVERY_TIMEOUT 60
+    PROPERTIES LABELS ${TEST_LABEL} TIMEOUT ${TEST_TIMEOUT} SKIP_RETURN_CODE 77)
+endfunction()

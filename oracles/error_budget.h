@@ -1,0 +1,54 @@
+// How far off each element of an output row may be: B_det, B_stat and the budget B of error-budget.md.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "cases/contract.h"
+#include "oracles/emulate.h"
+#include "oracles/oracle.h"
+
+namespace attest {
+
+// The term with the largest share of an element's budget; names for people by term_name().
+enum class BudgetTerm : std::uint8_t {
+  none, q_rounding, dot, score_store, mask, softcap, exp, p_rounding, accumulator, row_sum, rescale, output, stagnation,
+  hull
+};
+std::string_view term_name(BudgetTerm term);
+
+// Why B_stat was not used for a row.
+enum class Inadmissible : std::uint8_t { no, structured_data, not_first_order, softcap_saturated, truncating };
+std::string_view inadmissible_name(Inadmissible reason);
+
+// Budgets of one row, all [d_v], in absolute units of O.
+struct RowBudget {
+  Row row;
+  std::vector<double> reference;  // O in fp64 (a third computation; the judges are scalar_oracle and eigen_reference)
+  std::vector<double> det;        // B_det, rigorous
+  std::vector<double> stat8;      // B_stat with k = 8; infinity where inadmissible
+  std::vector<double> stat14;     // B_stat with k = 8 sqrt(3)
+  std::vector<double> suspect;    // min(det, stat8): an error above is SUSPECT
+  std::vector<double> fail;       // min(det, stat14): an error above is FAIL. This is B of err/B.
+  std::vector<BudgetTerm> dominant;
+  Inadmissible inadmissible = Inadmissible::no;
+  bool dead = false;   // no visible key: the answer is 0 and so is the budget
+  bool range = false;  // the stated contract predicts overflow: no ratio
+  std::int64_t visible = 0;  // keys not hidden
+};
+
+// Works out budgets of rows of one problem under one contract. Thread-safe: row() is const.
+// The emulated inputs must carry the rounding the contract declares (else std::invalid_argument).
+class ErrorBudget {
+ public:
+  ErrorBudget(const EmulatedInputs& inputs, const ArithmeticContract& contract, bool generic_data);
+  RowBudget row(const Row& row) const;
+
+ private:
+  const EmulatedInputs* inputs_;
+  ArithmeticContract contract_;
+  bool generic_;
+};
+
+}  // namespace attest

@@ -1,0 +1,94 @@
+// The record of truth: one verdict as it stands in the JSONL file, and what every report reads.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cases/error.h"
+
+namespace attest {
+
+inline constexpr int kRecordSchema = 1;
+
+// Verdict names, meanings and whether they are bad: verdicts.def.
+enum class Verdict : std::uint8_t {
+#define ATTEST_VERDICT(name, text, bad, meaning) name,
+#include "reports/verdicts.def"
+#undef ATTEST_VERDICT
+};
+struct VerdictInfo {
+  std::string_view name, meaning;
+  bool bad;
+};
+const VerdictInfo& info(Verdict verdict);
+const std::vector<Verdict>& all_verdicts();
+Expected<Verdict> verdict_from_name(std::string_view name);
+
+// The element with the largest err/B (or the first NaN/Inf).
+struct WorstElement {
+  std::int64_t seq = 0, head = 0, query = 0, column = 0;
+  double got = 0, expected = 0, budget = 0;
+  std::string dominant;  // the budget's dominant term there
+  bool operator==(const WorstElement&) const = default;
+};
+
+// Error of one party (eigen:f32, scalar oracle, ...) against the fp64 reference over the judged rows: information.
+struct PartyError {
+  std::string party;
+  double nmse = 0, max_abs = 0;
+  bool operator==(const PartyError&) const = default;
+};
+
+struct VerdictRecord {
+  std::string case_id, line, backend, build_id, suite;
+  std::vector<std::string> tags;
+  Verdict verdict = Verdict::PASS;
+  std::string detail;      // one sentence: reason of UNSUPPORTED, signal of CRASH, ledger reason of XFAIL
+  std::string underlying;  // XFAIL, XPASS, FLAKY: the verdict behind it
+  std::string path;        // code path the contract names
+
+  double err_over_b = 0;        // max over judged elements; NaN when there is no ratio
+  bool err_over_b_is_bound = false;  // true: passed by the cheap lower bound, err/B <= err_over_b
+  WorstElement worst;
+  double nmse = 0, max_abs = 0, cosine = 1;
+  double ulp_p50 = 0, ulp_p99 = 0, ulp_max = 0;  // f32 ULP against the fp64 reference
+  double contract_nmse = 0;  // against exact Q where the contract declares a rounding of Q
+  std::vector<PartyError> parties;
+
+  std::int64_t rows = 0, rows_judged = 0, rows_confirmed = 0, rows_dead = 0, rows_range = 0, rows_det = 0;
+  std::int64_t bad_elements = 0;
+  int suspect_reruns = 0;      // fresh seeds tried
+  bool suspect = false;        // was SUSPECT before it passed
+  bool prec_not_honoured = false;
+
+  double backend_cpu_s = 0, backend_wall_s = 0, judge_s = 0;  // times: the only fields that differ between equal runs
+  bool operator==(const VerdictRecord&) const = default;
+};
+
+// One JSON object on one line, no newline. NaN and Inf are written as strings "nan", "inf", "-inf".
+std::string to_json(const VerdictRecord& record);
+Expected<VerdictRecord> record_from_json(std::string_view json);
+
+// A run: what was asked, by whom, where.
+struct RunHeader {
+  std::string version, command, suite, started_utc, host, cpu;
+  std::uint64_t seed = 0;
+  std::vector<std::string> backends, build_ids;
+  std::int64_t cases = 0, verdicts_expected = 0;
+  bool operator==(const RunHeader&) const = default;
+};
+std::string to_json(const RunHeader& header);
+
+struct RunSummary {
+  std::map<std::string, std::map<Verdict, std::int64_t>> counts;  // backend -> verdict -> count
+  std::map<std::string, double> max_err_over_b;                   // backend -> max over PASS and FAIL
+  std::int64_t selected = 0, ruled = 0;                           // every selected (case, backend) must be ruled
+  double wall_s = 0, backend_cpu_s = 0;
+  bool interrupted = false;
+};
+std::string to_json(const RunSummary& summary);
+
+}  // namespace attest
