@@ -1,0 +1,294 @@
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <ctime>
+#include <mutex>
+#include <vector>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <spawn.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+#include "harness/run/protocol.h"
+#include "harness/run/subject.h"
+
+extern char** environ;  // NOLINT(readability-redundant-declaration): POSIX leaves it to the program
+
+namespace attest {
+
+namespace {
+
+constexpr int kFirstHighFd = 200;  // above every descriptor a subject inherits, so that dup2 never clobbers a source
+constexpr double kStartTimeout = 60;
+constexpr std::size_t kStderrKept = 4096;
+
+int to_high_fd(int fd) {
+  const int high = fcntl(fd, F_DUPFD_CLOEXEC, kFirstHighFd);
+  close(fd);
+  return high;
+}
+
+class ProcessSubject final : public Subject {
+ public:
+  explicit ProcessSubject(ProcessSubjectOptions options) : options_(std::move(options)) {}
+  ~ProcessSubject() override {
+    stop();
+    for (const int fd : {fault_fd_, stderr_fd_}) {
+      if (fd >= 0) close(fd);
+    }
+    if (fault_ != nullptr) munmap(fault_, sizeof *fault_);
+  }
+
+  Expected<SubjectInfo> start() override;
+  void post(std::size_t index, const Place& place, const Case& c, const std::string& line) override;
+  SubjectAnswer next(double timeout_s) override;
+
+ private:
+  Expected<void> open_files();
+  Expected<void> spawn();
+  void stop();
+  // -1: gone, 0: deadline passed, 1: reply read.
+  int read_reply(double timeout_s, protocol::Reply& reply, std::string& text);
+  bool wait_readable(double timeout_s) const;
+  SubjectAnswer gone();
+  SubjectAnswer fault(Verdict verdict, std::string detail);
+  std::string last_words() const;
+  Fault describe_death(int status) const;
+
+  ProcessSubjectOptions options_;
+  pid_t pid_ = -1;
+  int control_ = -1, fault_fd_ = -1, stderr_fd_ = -1;
+  protocol::FaultReport* fault_ = nullptr;
+  std::uint64_t next_id_ = 1;
+};
+
+Expected<void> ProcessSubject::open_files() {
+  if (fault_ != nullptr) return {};
+  fault_fd_ = create_shared_memory();
+  stderr_fd_ = create_shared_memory();
+  if (fault_fd_ < 0 || stderr_fd_ < 0 || ftruncate(fault_fd_, sizeof(protocol::FaultReport)) != 0) {
+    return harness_error(fmt::format("cannot create shared memory for a subject: {}", std::strerror(errno)));
+  }
+  fault_fd_ = to_high_fd(fault_fd_);
+  stderr_fd_ = to_high_fd(stderr_fd_);
+  fcntl(stderr_fd_, F_SETFL, O_APPEND);
+  void* fault = mmap(nullptr, sizeof(protocol::FaultReport), PROT_READ | PROT_WRITE, MAP_SHARED, fault_fd_, 0);
+  if (fault == MAP_FAILED) return harness_error(fmt::format("cannot map a fault report: {}", std::strerror(errno)));
+  fault_ = static_cast<protocol::FaultReport*>(fault);
+  return {};
+}
+
+Expected<void> ProcessSubject::spawn() {
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
+    return harness_error(fmt::format("cannot create a socket pair: {}", std::strerror(errno)));
+  }
+  control_ = to_high_fd(ends[0]);
+  const int theirs = to_high_fd(ends[1]);
+
+  SubjectArguments arguments;
+  arguments.backend = options_.backend;
+  arguments.environment = options_.environment;
+  arguments.places = static_cast<int>(options_.place_fds.size());
+  arguments.max_memory = options_.max_memory;
+  std::vector<std::string> words = options_.command;
+  for (auto& word : arguments.to_words()) words.push_back(std::move(word));
+  std::vector<char*> argv;
+  for (auto& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_adddup2(&actions, stderr_fd_, STDOUT_FILENO);
+  posix_spawn_file_actions_adddup2(&actions, stderr_fd_, STDERR_FILENO);
+  posix_spawn_file_actions_adddup2(&actions, theirs, kControlFd);
+  posix_spawn_file_actions_adddup2(&actions, fault_fd_, kFaultFd);
+  for (std::size_t i = 0; i < options_.place_fds.size(); ++i) {
+    posix_spawn_file_actions_adddup2(&actions, options_.place_fds[i], kFirstPlaceFd + static_cast<int>(i));
+  }
+  const int failed = posix_spawn(&pid_, argv[0], &actions, nullptr, argv.data(), environ);
+  posix_spawn_file_actions_destroy(&actions);
+  close(theirs);
+  if (failed != 0) {
+    pid_ = -1;
+    return harness_error(fmt::format("cannot start '{}': {}", words[0], std::strerror(failed)));
+  }
+  return {};
+}
+
+void ProcessSubject::stop() {
+  if (control_ >= 0) close(control_);
+  control_ = -1;
+  if (pid_ > 0) {
+    kill(pid_, SIGKILL);
+    while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+    }
+  }
+  pid_ = -1;
+}
+
+Expected<SubjectInfo> ProcessSubject::start() {
+  stop();
+  if (auto opened = open_files(); !opened) return Unexpected(opened.error());
+  std::memset(static_cast<void*>(fault_), 0, sizeof *fault_);
+  if (ftruncate(stderr_fd_, 0) != 0) return harness_error("cannot reset a subject's stderr");
+  if (auto spawned = spawn(); !spawned) return Unexpected(spawned.error());
+  protocol::Reply reply;
+  std::string text;
+  const int got = read_reply(kStartTimeout, reply, text);
+  if (got == 1 && reply.say == protocol::Say::described) {
+    const auto first = text.find('\n');
+    const auto second = text.find('\n', first + 1);
+    return SubjectInfo{text.substr(0, first), text.substr(first + 1, second - first - 1), text.substr(second + 1)};
+  }
+  if (got == 1) {
+    stop();
+    return harness_error(text);
+  }
+  if (got == 0) {
+    stop();
+    return harness_error(fmt::format("backend '{}' did not start within {} s", options_.backend, kStartTimeout));
+  }
+  const SubjectAnswer answer = gone();
+  return harness_error(fmt::format("backend '{}' died while starting: {}", options_.backend, answer.fault.detail));
+}
+
+void ProcessSubject::post(std::size_t index, const Place& place, const Case&, const std::string& line) {
+  if (control_ < 0) return;  // next() reports the death
+  protocol::Request request;
+  request.id = next_id_++;
+  request.place = static_cast<std::uint32_t>(index);
+  request.left_aligned = place.left_aligned() ? 1 : 0;
+  request.capacities = place.capacities();
+  request.text_bytes = line.size();
+  protocol::send(control_, request, line);  // a failure shows as the subject's death in next()
+}
+
+bool ProcessSubject::wait_readable(double timeout_s) const {
+  timespec start{};
+  clock_gettime(CLOCK_MONOTONIC, &start);
+  for (;;) {
+    timespec now{};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    const double passed =
+        static_cast<double>(now.tv_sec - start.tv_sec) + static_cast<double>(now.tv_nsec - start.tv_nsec) * 1e-9;
+    const double left = timeout_s - passed;
+    if (left <= 0) return false;
+    pollfd p{control_, POLLIN, 0};
+    const int n = poll(&p, 1, static_cast<int>(std::min(left * 1000 + 1, 60000.0)));
+    if (n > 0) return true;
+    if (n < 0 && errno != EINTR) return true;  // let read() name the error
+  }
+}
+
+int ProcessSubject::read_reply(double timeout_s, protocol::Reply& reply, std::string& text) {
+  if (control_ < 0) return -1;
+  if (!wait_readable(timeout_s)) return 0;
+  if (!protocol::read_all(control_, &reply, sizeof reply)) return -1;
+  if (reply.magic != protocol::kMagic || reply.text_bytes > (1U << 20)) {
+    reply.magic = 0;
+    return 1;
+  }
+  text.resize(reply.text_bytes);
+  if (!text.empty() && !protocol::read_all(control_, text.data(), text.size())) return -1;
+  return 1;
+}
+
+SubjectAnswer ProcessSubject::fault(Verdict verdict, std::string detail) {
+  stop();
+  SubjectAnswer answer;
+  answer.kind = SubjectAnswer::Kind::fault;
+  answer.fault = {verdict, std::move(detail)};
+  return answer;
+}
+
+SubjectAnswer ProcessSubject::next(double timeout_s) {
+  protocol::Reply reply;
+  SubjectAnswer answer;
+  const int got = read_reply(timeout_s, reply, answer.text);
+  if (got == 0) return fault(Verdict::HANG, fmt::format("no answer within {:.3g} s", timeout_s));
+  if (got < 0) return gone();
+  if (reply.magic != protocol::kMagic) {
+    return fault(Verdict::CRASH, "garbage on the control channel: the backend writes to descriptors it does not own");
+  }
+  answer.contract = reply.contract;
+  answer.cpu_seconds = reply.cpu_seconds;
+  answer.wall_seconds = reply.wall_seconds;
+  switch (reply.say) {
+    case protocol::Say::accepted: answer.kind = SubjectAnswer::Kind::accepted; break;
+    case protocol::Say::unsupported: answer.kind = SubjectAnswer::Kind::unsupported; break;
+    case protocol::Say::done: answer.kind = SubjectAnswer::Kind::done; break;
+    case protocol::Say::failed: answer.kind = SubjectAnswer::Kind::failed; break;
+    default: return fault(Verdict::CRASH, "garbage on the control channel: unknown reply");
+  }
+  return answer;
+}
+
+std::string ProcessSubject::last_words() const {
+  const off_t size = lseek(stderr_fd_, 0, SEEK_END);
+  if (size <= 0) return {};
+  const off_t from = size > static_cast<off_t>(kStderrKept) ? size - static_cast<off_t>(kStderrKept) : 0;
+  std::string kept(static_cast<std::size_t>(size - from), '\0');
+  const ssize_t n = pread(stderr_fd_, kept.data(), kept.size(), from);
+  kept.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
+  while (!kept.empty() && (kept.back() == '\n' || kept.back() == '\0')) kept.pop_back();
+  return kept;
+}
+
+SubjectAnswer ProcessSubject::gone() {
+  int status = 0;
+  if (pid_ > 0) {
+    // The socket closes a moment before the process is gone; one that only closed its pipes has to be ended.
+    for (int i = 0; i < 200 && waitpid(pid_, &status, WNOHANG) == 0; ++i) {
+      const timespec ms{0, 5'000'000};
+      nanosleep(&ms, nullptr);
+      if (i == 199) {
+        kill(pid_, SIGKILL);
+        waitpid(pid_, &status, 0);
+        pid_ = -1;
+        return fault(Verdict::CRASH, "closed its control channel and went on running");
+      }
+    }
+    pid_ = -1;
+  }
+  const Fault death = describe_death(status);
+  return fault(death.verdict, death.detail);
+}
+
+Fault ProcessSubject::describe_death(int status) const {
+  const std::string words = last_words();
+  const std::string tail = words.empty() ? "" : "; last words: " + words;
+  if (fault_->valid.load() != 0 && fault_->out_of_memory != 0) return {Verdict::OOM, "out of memory" + tail};
+  if (fault_->valid.load() != 0 && fault_->in_place != 0) {
+    const std::string_view tensor = region_name(fault_->region);
+    const char* access = fault_->write == 1 ? "write" : fault_->write == 0 ? "read" : "access";
+    if (fault_->within != 0) {
+      return {Verdict::INPUT_WRITTEN, fmt::format("{} to {}, which is an input{}", access, tensor, tail)};
+    }
+    const std::string where = fault_->before > 0 ? fmt::format("{} bytes before {}", fault_->before, tensor)
+                                                 : fmt::format("{} bytes past the end of {}", fault_->after, tensor);
+    return {Verdict::OOB, fmt::format("{} {}{}", access, where, tail)};
+  }
+  if (WIFSIGNALED(status)) {
+    const int s = WTERMSIG(status);
+    if (s == SIGKILL) return {Verdict::OOM, "killed by the system (SIGKILL), most likely out of memory" + tail};
+    return {Verdict::CRASH, fmt::format("signal {} ({}){}", s, strsignal(s), tail)};
+  }
+  return {Verdict::CRASH, fmt::format("exited with code {}{}", WEXITSTATUS(status), tail)};
+}
+
+}  // namespace
+
+std::unique_ptr<Subject> make_process_subject(ProcessSubjectOptions options) {
+  return std::make_unique<ProcessSubject>(std::move(options));
+}
+
+}  // namespace attest

@@ -1,0 +1,60 @@
+// What judge and subject say to each other over a stream socket: fixed headers followed by text.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "cases/contract.h"
+#include "cases/error.h"
+#include "harness/run/place.h"
+
+namespace attest::protocol {
+
+inline constexpr std::uint32_t kMagic = 0x41545354;  // "ATST"; another value on the wire is GARBAGE
+
+// judge -> subject. `describe` and `list` carry no case.
+enum class Ask : std::uint32_t { describe, run };
+struct Request {
+  std::uint32_t magic = kMagic;
+  Ask ask = Ask::run;
+  std::uint64_t id = 0;
+  std::uint32_t place = 0;  // index into the places inherited at start
+  std::uint32_t left_aligned = 0;
+  RegionCapacities capacities{};
+  std::uint64_t text_bytes = 0;  // the case's descriptor
+};
+
+// subject -> judge. A run is answered by `accepted` (with the contract) and later `done`, or by `unsupported`, or by
+// `failed`. Text: reason, error, or for `described` name \n build id \n description.
+enum class Say : std::uint32_t { described, accepted, unsupported, done, failed };
+struct Reply {
+  std::uint32_t magic = kMagic;
+  Say say = Say::done;
+  std::uint64_t id = 0;
+  ArithmeticContract contract;
+  double cpu_seconds = 0, wall_seconds = 0;
+  std::uint64_t text_bytes = 0;
+};
+
+// Written by the subject's signal handler into shared memory; read by the judge once the subject is dead.
+struct FaultReport {
+  std::atomic<std::uint32_t> valid;  // 1: the fields below hold
+  std::int32_t signal;
+  std::uint32_t in_place;  // 1: the address lies in or around a tensor
+  Region region;
+  std::int64_t before, after;
+  std::uint32_t within;    // inside a read-only input
+  std::uint32_t write;     // 1: write, 0: read, 2: unknown
+  std::uint32_t out_of_memory;
+  std::uint64_t address;
+};
+
+// Whole-buffer transfers; false: the other side is gone (or, with a deadline, not answering: errno ETIMEDOUT).
+bool write_all(int fd, const void* data, std::size_t bytes);
+bool read_all(int fd, void* data, std::size_t bytes);
+bool send(int fd, const Request& request, std::string_view text);
+bool send(int fd, const Reply& reply, std::string_view text);
+
+}  // namespace attest::protocol
