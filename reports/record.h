@@ -50,18 +50,18 @@ struct VerdictRecord {
   std::string underlying;  // XFAIL, XPASS, FLAKY: the verdict behind it
   std::string path;        // code path the contract names
 
-  double err_over_b = 0;        // max over judged elements; NaN when there is no ratio
+  double err_over_b = 0;             // max over judged elements; NaN when there is no ratio
   bool err_over_b_is_bound = false;  // true: passed by the cheap lower bound, err/B <= err_over_b
   WorstElement worst;
   double nmse = 0, max_abs = 0, cosine = 1;
   double ulp_p50 = 0, ulp_p99 = 0, ulp_max = 0;  // f32 ULP against the fp64 reference
-  double contract_nmse = 0;  // against exact Q where the contract declares a rounding of Q
+  double contract_nmse = 0;                      // against exact Q where the contract declares a rounding of Q
   std::vector<PartyError> parties;
 
   std::int64_t rows = 0, rows_judged = 0, rows_confirmed = 0, rows_dead = 0, rows_range = 0, rows_det = 0;
   std::int64_t bad_elements = 0;
-  int suspect_reruns = 0;      // fresh seeds tried
-  bool suspect = false;        // was SUSPECT before it passed
+  int suspect_reruns = 0;  // fresh seeds tried
+  bool suspect = false;    // was SUSPECT before it passed
   bool prec_not_honoured = false;
 
   double backend_cpu_s = 0, backend_wall_s = 0, judge_s = 0;  // times: the only fields that differ between equal runs
@@ -74,6 +74,7 @@ Expected<VerdictRecord> record_from_json(std::string_view json);
 
 // A run: what was asked, by whom, where.
 struct RunHeader {
+  int schema = kRecordSchema;
   std::string version, command, suite, started_utc, host, cpu;
   std::uint64_t seed = 0;
   std::vector<std::string> backends, build_ids;
@@ -81,6 +82,11 @@ struct RunHeader {
   bool operator==(const RunHeader&) const = default;
 };
 std::string to_json(const RunHeader& header);
+// Refuses a schema newer than this program's.
+Expected<RunHeader> header_from_json(std::string_view json);
+
+// Written before a case runs, so that a run that is killed names what it was doing.
+std::string started_json(std::string_view line, std::string_view case_id, std::string_view backend);
 
 struct RunSummary {
   std::map<std::string, std::map<Verdict, std::int64_t>> counts;  // backend -> verdict -> count

@@ -1,0 +1,200 @@
+#include "reports/console.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "reports/text.h"
+
+namespace attest {
+
+namespace {
+
+constexpr const char* kRed = "31;1";
+constexpr const char* kGreen = "32";
+constexpr const char* kYellow = "33";
+constexpr const char* kBold = "1";
+constexpr std::size_t kLabel = 10;  // where the text behind "  worst", "  repro" ... starts
+
+bool ran_to_numbers(const VerdictRecord& r) { return r.rows_judged > 0; }
+
+std::string place(const WorstElement& w) {
+  return fmt::format("seq {}, head {}, query {}, column {}", w.seq, w.head, w.query, w.column);
+}
+
+}  // namespace
+
+void ConsoleReporter::on_start(const RunHeader& header) {
+  header_ = header;
+  tally_.announce(header.backends);
+  std::string text = fmt::format("attest {}", header.version);
+  if (!header.suite.empty()) text += fmt::format("  suite {}", header.suite);
+  text += fmt::format("  {}  seed {}\n", count_of(header.cases, "case", "cases"), header.seed);
+  std::size_t widest = 0;
+  for (const auto& backend : header.backends) widest = std::max(widest, backend.size());
+  widest = std::min(widest, options_.width / 3);
+  for (std::size_t i = 0; i < header.backends.size() && i < header.build_ids.size(); ++i) {
+    text += fmt::format("  {:<{}}  {}\n", shortened(header.backends[i], widest), widest,
+                        shortened(printable(header.build_ids[i]), options_.width - widest - 4));
+  }
+  put(text);
+}
+
+void ConsoleReporter::on_verdict(const VerdictRecord& record) { tally_.add(record); }
+
+void ConsoleReporter::on_finish(const RunSummary& summary) {
+  put(table() + failures() + notes(Verdict::XFAIL, "Known failures (ledger)") +
+      notes(Verdict::QUARANTINED, "Not started (ledger)") + notes(Verdict::UNSUPPORTED, "Unsupported") + remarks() +
+      reckoning(summary));
+}
+
+Expected<void> ConsoleReporter::failed() const {
+  if (error_) return Unexpected(*error_);
+  return {};
+}
+
+std::string ConsoleReporter::table() const {
+  std::size_t widest = std::string_view("backend").size();
+  for (const auto& row : tally_.backends()) widest = std::max(widest, row.backend.size());
+  widest = std::min(widest, options_.width / 3);
+
+  const std::string head = fmt::format("{:<{}}  {:>7}  {:>7}  {:>9}  {:>9}  not PASS", "backend", widest, "cases",
+                                       "PASS", "max err/B", "CPU s");
+  const std::size_t last_column = head.size() - std::string_view("not PASS").size();
+  std::string text = "\n" + paint(kBold, head) + "\n";
+  for (const auto& row : tally_.backends()) {
+    std::string others;
+    bool bad = false;
+    for (const auto& [verdict, count] : row.counts) {
+      if (verdict == Verdict::PASS) continue;
+      bad = bad || info(verdict).bad;
+      others += fmt::format("{}{} {}", others.empty() ? "" : ", ", info(verdict).name, count);
+    }
+    const auto pass = row.counts.find(Verdict::PASS);
+    text += fmt::format("{:<{}}  {:>7}  {:>7}  {:>9.3g}  {:>9.2f}  ", shortened(row.backend, widest), widest, row.cases,
+                        pass == row.counts.end() ? 0 : pass->second, row.max_err_over_b, row.cpu_s);
+    text += others.empty() ? "-" : paint(bad ? kRed : kYellow, wrapped(others, options_.width, last_column));
+    text += '\n';
+  }
+  return text;
+}
+
+std::string ConsoleReporter::failures() const {
+  const auto groups = tally_.failures();
+  std::string text;
+  for (std::size_t i = 0; i < std::min(groups.size(), options_.max_groups); ++i) text += group(groups[i]);
+  if (groups.size() > options_.max_groups) {
+    text += fmt::format("\n{} more; the JSONL record has them all\n",
+                        count_of(static_cast<std::int64_t>(groups.size() - options_.max_groups), "group", "groups"));
+  }
+  return text;
+}
+
+std::string ConsoleReporter::group(const FailureGroup& g) const {
+  const VerdictRecord& r = g.worst;
+  const auto labelled = [&](std::string_view label, std::string_view body) {
+    return fmt::format("  {:<{}}{}\n", label, kLabel - 2, wrapped(printable(body), options_.width, kLabel));
+  };
+  std::string title = shortened(g.backend, options_.width / 3);
+  if (!g.path.empty()) title += "  path " + g.path;
+  title += "  " + count_of(g.count, "case", "cases");
+  const std::string name(info(g.verdict).name);
+  const bool by_term = r.detail.empty() && !g.cause.empty();
+  if (by_term) title += "  mostly " + g.cause;
+  std::string text =
+      "\n" + paint(kRed, name) + "  " + wrapped(printable(title), options_.width, name.size() + 2) + "\n";
+
+  if (!r.detail.empty()) text += labelled("detail", r.detail);
+  if (!r.underlying.empty()) text += labelled("behind", r.underlying);
+  if (ran_to_numbers(r)) {
+    const std::string ratio = std::isnan(r.err_over_b) ? "no err/B" : fmt::format("err/B {:.3g}", r.err_over_b);
+    text += labelled("worst", fmt::format("{}: got {:.9g}, expected {:.9g}, {}", place(r.worst), r.worst.got,
+                                          r.worst.expected, ratio));
+    std::string budget = fmt::format("{:.3g}", r.worst.budget);
+    if (!r.worst.dominant.empty()) budget += ", mostly " + r.worst.dominant;
+    if (r.bad_elements > 0) {
+      budget += fmt::format("; {} over it in {} of {} rows judged", count_of(r.bad_elements, "element", "elements"),
+                            r.rows_judged, r.rows);
+    }
+    text += labelled("budget", budget);
+    text += labelled(
+        "NMSE", fmt::format("{:.3g} (test-backend-ops passes up to 5e-4), max abs error {:.3g}", r.nmse, r.max_abs));
+  }
+  text += fmt::format("  {:<{}}attest run -b {} --case {}\n", "repro", kLabel - 2, shell_quoted(r.backend),
+                      shell_quoted(r.line));
+  return text;
+}
+
+std::string ConsoleReporter::notes(Verdict verdict, std::string_view title) const {
+  const auto groups = tally_.notes(verdict);
+  if (groups.empty()) return "";
+  std::string text = "\n" + paint(kBold, title) + "\n";
+  for (std::size_t i = 0; i < std::min(groups.size(), options_.max_groups); ++i) {
+    const NoteGroup& g = groups[i];
+    const std::string head = fmt::format("{:>7}  {}  {}", g.count, shortened(g.backend, options_.width / 3),
+                                         g.underlying.empty() ? "" : g.underlying + ": ");
+    text += head + wrapped(printable(g.reason), options_.width, std::min(head.size(), options_.width / 2)) + "\n";
+  }
+  if (groups.size() > options_.max_groups) {
+    text += fmt::format("{:>7}  more reasons\n", groups.size() - options_.max_groups);
+  }
+  return text;
+}
+
+std::string ConsoleReporter::remarks() const {
+  std::string text;
+  for (const auto& row : tally_.backends()) {
+    const std::string backend = shortened(row.backend, options_.width / 3);
+    if (row.prec_not_honoured > 0) {
+      text += fmt::format("{}: prec=f32 asked for and answered by narrower accumulators in {}\n", backend,
+                          count_of(row.prec_not_honoured, "case", "cases"));
+    }
+    if (row.suspects > 0) {
+      text += fmt::format("{}: {} in doubt at first, passed on fresh seeds\n", backend,
+                          count_of(row.suspects, "case", "cases"));
+    }
+  }
+  return text.empty() ? "" : "\n" + text;
+}
+
+std::string ConsoleReporter::reckoning(const RunSummary& summary) const {
+  const auto backends = static_cast<std::int64_t>(header_.backends.size());
+  std::string sum = count_of(summary.selected, "verdict", "verdicts");
+  if (header_.cases * backends == summary.selected) {
+    sum = fmt::format("{} x {} = {}", count_of(header_.cases, "case", "cases"),
+                      count_of(backends, "backend", "backends"), sum);
+  }
+  std::string text = "\n";
+  const std::int64_t seen = tally_.verdicts();
+  const std::int64_t accounted = std::min(seen, summary.ruled);
+  if (summary.interrupted) {
+    text += paint(kYellow, fmt::format("interrupted: {} of {}", accounted, sum)) + "\n";
+  } else if (seen == summary.selected && summary.ruled == summary.selected) {
+    text += sum + ", all accounted for\n";
+  } else {
+    text += paint(kRed, fmt::format("NOT ACCOUNTED FOR: {}, but {} ruled and {} reported", sum, summary.ruled, seen)) +
+            "\n";
+  }
+  const std::string took =
+      fmt::format(" in {} (backend CPU {})", duration(summary.wall_s), duration(summary.backend_cpu_s));
+  if (tally_.bad() > 0) {
+    text += paint(kRed, count_of(tally_.bad(), "bad verdict", "bad verdicts")) + took + "\n";
+  } else if (seen == 0) {
+    text += "nothing was ruled" + took + "\n";
+  } else {
+    text += paint(kGreen, "no bad verdict") + took + "\n";
+  }
+  return text;
+}
+
+std::string ConsoleReporter::paint(const char* code, std::string_view text) const {
+  return options_.color ? fmt::format("\x1b[{}m{}\x1b[0m", code, text) : std::string(text);
+}
+
+void ConsoleReporter::put(const std::string& text) {
+  if (error_) return;
+  if (auto written = sink_->write(text); !written) error_ = written.error();
+}
+
+}  // namespace attest

@@ -1,0 +1,39 @@
+#include "reports/record.h"
+
+#include <fmt/format.h>
+
+#include <array>
+
+namespace attest {
+
+namespace {
+
+constexpr std::array kVerdicts = {
+#define ATTEST_VERDICT(name, text, bad, meaning) VerdictInfo{text, meaning, bad},
+#include "reports/verdicts.def"
+#undef ATTEST_VERDICT
+};
+
+}  // namespace
+
+const VerdictInfo& info(Verdict verdict) { return kVerdicts.at(static_cast<std::size_t>(verdict)); }
+
+const std::vector<Verdict>& all_verdicts() {
+  static const std::vector<Verdict> all = {
+#define ATTEST_VERDICT(name, text, bad, meaning) Verdict::name,
+#include "reports/verdicts.def"
+#undef ATTEST_VERDICT
+  };
+  return all;
+}
+
+Expected<Verdict> verdict_from_name(std::string_view name) {
+  std::vector<std::string> names;
+  for (const Verdict verdict : all_verdicts()) {
+    if (info(verdict).name == name) return verdict;
+    names.emplace_back(info(verdict).name);
+  }
+  return input_error(fmt::format("'{}' is not a verdict", name), did_you_mean(name, names));
+}
+
+}  // namespace attest
