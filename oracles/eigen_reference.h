@@ -7,13 +7,14 @@
 
 namespace attest {
 
-// Rows may come in any order; those of one (sequence, head) are worked out together, K and V decoded once per KV
-// head. Scalar = double: the reference; Scalar = float: a party of its own. Hidden keys contribute exactly nothing,
-// whatever their bytes are.
+// Rows may come in any order and number; all that read the same KV head are stacked into one Q matrix. S is cut by
+// rows to stay within 64 MiB. Scalar = double: the reference; Scalar = float: a party of its own. Hidden keys
+// contribute exactly nothing, whatever their bytes are. Single-threaded; calls may run in parallel.
 template <class Scalar>
-RowValues eigen_reference(const AttentionInputs& inputs, std::span<const Row> rows);
+RowValues eigen_reference(const AttentionInputs& inputs, std::span<const Row> rows,
+                          const ScoreCorrection& correction = {});
 
-extern template RowValues eigen_reference<double>(const AttentionInputs&, std::span<const Row>);
-extern template RowValues eigen_reference<float>(const AttentionInputs&, std::span<const Row>);
+extern template RowValues eigen_reference<double>(const AttentionInputs&, std::span<const Row>, const ScoreCorrection&);
+extern template RowValues eigen_reference<float>(const AttentionInputs&, std::span<const Row>, const ScoreCorrection&);
 
 }  // namespace attest

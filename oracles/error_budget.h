@@ -13,7 +13,19 @@ namespace attest {
 
 // The term with the largest share of an element's budget; names for people by term_name().
 enum class BudgetTerm : std::uint8_t {
-  none, q_rounding, dot, score_store, mask, softcap, exp, p_rounding, accumulator, row_sum, rescale, output, stagnation,
+  none,
+  q_rounding,
+  dot,
+  score_store,
+  mask,
+  softcap,
+  exp,
+  p_rounding,
+  accumulator,
+  row_sum,
+  rescale,
+  output,
+  stagnation,
   hull
 };
 std::string_view term_name(BudgetTerm term);
@@ -33,8 +45,8 @@ struct RowBudget {
   std::vector<double> fail;       // min(det, stat14): an error above is FAIL. This is B of err/B.
   std::vector<BudgetTerm> dominant;
   Inadmissible inadmissible = Inadmissible::no;
-  bool dead = false;   // no visible key: the answer is 0 and so is the budget
-  bool range = false;  // the stated contract predicts overflow: no ratio
+  bool dead = false;         // no visible key: the answer is 0 and so is the budget
+  bool range = false;        // the stated contract predicts overflow: no ratio
   std::int64_t visible = 0;  // keys not hidden
 };
 

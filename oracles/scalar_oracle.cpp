@@ -30,15 +30,17 @@ struct VisibleKey {
 
 }  // namespace
 
-void scalar_oracle(const AttentionInputs& in, const Row& row, std::span<double> out) {
+void scalar_oracle(const AttentionInputs& in, const Row& row, std::span<double> out,
+                   const ScoreCorrection& correction) {
   const AttentionProblem& p = *in.problem;
   const auto [s, h, i] = row;
   const std::int64_t s_kv = s / (p.n_seq / p.n_seq_kv);
   const std::int64_t h_k = h / (p.n_head / p.n_head_kv), h_v = h / (p.n_head / p.n_head_v);
   const double slope = alibi_slope(p, h), softcap = static_cast<double>(p.softcap);
   const double sink = in.sinks.present() ? static_cast<double>(element(in.sinks, h, 0, 0, 0)) : -kInfinity;
-  std::vector<float> q, k, v, mask(static_cast<std::size_t>(p.n_kv));
+  std::vector<float> q, k, v, q_correction, mask(static_cast<std::size_t>(p.n_kv));
   read_row(in.q, i, h, s, q);
+  if (correction.q.present()) read_row(correction.q, i, h, s, q_correction);
   if (in.mask.present()) read_row(in.mask, i, h % in.mask.ne[2], s % in.mask.ne[3], mask);
 
   // Scores. A key hidden by -inf is not a key: nothing of it is read.
@@ -47,7 +49,12 @@ void scalar_oracle(const AttentionInputs& in, const Row& row, std::span<double> 
     const double m = static_cast<double>(mask[static_cast<std::size_t>(j)]);
     if (m == -kInfinity) continue;
     read_row(in.k, j, h_k, s_kv, k);
-    double x = static_cast<double>(p.scale) * dot(q, k);
+    double x = dot(q, k);
+    if (correction.q.present()) {
+      read_row(correction.k, j, h_k, s_kv, k);
+      x += dot(q_correction, k);
+    }
+    x *= static_cast<double>(p.scale);
     if (softcap > 0) x = softcap * std::tanh(x / softcap);
     keys.push_back({j, x + slope * m});
   }
@@ -69,10 +76,11 @@ void scalar_oracle(const AttentionInputs& in, const Row& row, std::span<double> 
   }
 }
 
-RowValues scalar_oracle(const AttentionInputs& inputs, std::span<const Row> rows) {
+RowValues scalar_oracle(const AttentionInputs& inputs, std::span<const Row> rows, const ScoreCorrection& correction) {
   const auto d_v = static_cast<std::size_t>(inputs.problem->d_v);
   RowValues values(rows.size() * d_v);
-  for (std::size_t r = 0; r < rows.size(); ++r) scalar_oracle(inputs, rows[r], std::span(values).subspan(r * d_v, d_v));
+  for (std::size_t r = 0; r < rows.size(); ++r)
+    scalar_oracle(inputs, rows[r], std::span(values).subspan(r * d_v, d_v), correction);
   return values;
 }
 

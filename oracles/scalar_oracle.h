@@ -8,8 +8,10 @@
 namespace attest {
 
 // out[d_v] = O[:, row.head, row.query, row.seq] as semantics.md defines it. Hidden keys are never read.
-void scalar_oracle(const AttentionInputs& inputs, const Row& row, std::span<double> out);
+void scalar_oracle(const AttentionInputs& inputs, const Row& row, std::span<double> out,
+                   const ScoreCorrection& correction = {});
 
-RowValues scalar_oracle(const AttentionInputs& inputs, std::span<const Row> rows);
+RowValues scalar_oracle(const AttentionInputs& inputs, std::span<const Row> rows,
+                        const ScoreCorrection& correction = {});
 
 }  // namespace attest
