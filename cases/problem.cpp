@@ -1,0 +1,206 @@
+#include "cases/problem.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "cases/rules.h"
+
+namespace attest {
+namespace {
+
+using Broken = std::optional<Violation>;
+
+Broken in_range(std::string_view key, std::int64_t value, std::int64_t low, std::int64_t high) {
+  if (value >= low && value <= high) return {};
+  return Violation{key, fmt::format("= {} is out of range", value), fmt::format("{} to {}", low, high)};
+}
+
+Broken whole_blocks(std::string_view key, std::int64_t d, DType type) {
+  const auto& storage = info(type);
+  if (d % storage.block == 0) return {};
+  const std::int64_t below = d / storage.block * storage.block, above = below + storage.block;
+  return Violation{
+      key, fmt::format("= {} is not a multiple of {}, the block of {}", d, storage.block, storage.name),
+      below > 0 ? fmt::format("nearest are {} and {}", below, above) : fmt::format("nearest is {}", above)};
+}
+
+Broken divides(std::string_view key, std::int64_t part, std::string_view whole_key, std::int64_t whole) {
+  if (whole % part == 0) return {};
+  std::int64_t below = std::min(part, whole);
+  while (whole % below != 0) --below;
+  std::int64_t above = std::min(part, whole);
+  while (whole % above != 0) ++above;
+  return Violation{
+      key, fmt::format("= {} does not divide {} = {}", part, whole_key, whole),
+      below == above ? fmt::format("nearest is {}", below) : fmt::format("nearest are {} and {}", below, above)};
+}
+
+Broken first_of(std::initializer_list<Broken> checks) {
+  for (const auto& broken : checks) {
+    if (broken) return broken;
+  }
+  return {};
+}
+
+Broken check_sizes(const AttentionProblem& p) {
+  return first_of({in_range("d_k", p.d_k, 1, kMaxHeadSize), in_range("d_v", p.d_v, 1, kMaxHeadSize),
+                   in_range("n_head", p.n_head, 1, kMaxHeads), in_range("n_head_kv", p.n_head_kv, 1, kMaxHeads),
+                   in_range("n_head_v", p.n_head_v, 1, kMaxHeads), in_range("n_q", p.n_q, 1, kMaxTokens),
+                   in_range("n_kv", p.n_kv, 0, kMaxTokens), in_range("n_seq", p.n_seq, 1, kMaxHeads),
+                   in_range("n_seq_kv", p.n_seq_kv, 1, kMaxHeads), in_range("threads", p.threads, 0, kMaxThreads)});
+}
+
+// Bytes of every tensor stay below 2^46, so that no sum of offsets leaves 64 bits.
+Broken check_memory(const AttentionProblem& p) {
+  constexpr double kMaxElements = 0x1p44;
+  const auto real = [](std::int64_t n) { return static_cast<double>(n); };
+  const double rows = real(std::max(p.n_kv, p.layout.cache)) *
+                      real(std::max({p.n_head_kv, p.n_head_v, p.layout.parent_heads})) * real(p.n_seq_kv);
+  if (rows * real(std::max(p.d_k, p.d_v) + p.layout.pad) > kMaxElements) {
+    return Violation{"n_kv", "makes K or V larger than 2^44 elements", ""};
+  }
+  if (real(p.n_q) * real(p.n_head) * real(p.n_seq) * real(std::max(p.d_k, p.d_v)) > kMaxElements) {
+    return Violation{"n_q", "makes Q or the output larger than 2^44 elements", ""};
+  }
+  const double planes = real(p.mask.per_head ? p.n_head : 1) * real(p.mask.per_seq ? p.n_seq : 1);
+  if (p.mask.present() && real(p.n_q) * real(p.n_kv) * planes > kMaxElements) {
+    return Violation{"mask", "is larger than 2^44 elements", ""};
+  }
+  return {};
+}
+
+Broken check_mask_term(const AttentionProblem& p, const MaskTerm& term) {
+  const auto needs_whole = [&](std::string_view name, double low, double high) -> Broken {
+    if (term.arg >= low && term.arg <= high && term.arg == std::floor(term.arg)) return {};
+    return Violation{"mask", fmt::format("{}:{} is out of range", name, term.arg), fmt::format("{} to {}", low, high)};
+  };
+  const auto max_tokens = static_cast<double>(kMaxTokens);
+  switch (term.kind) {
+    case MaskKind::window:
+      return needs_whole("window", 1, max_tokens);
+    case MaskKind::document:
+      return needs_whole("document", 1, max_tokens);
+    case MaskKind::blocks:
+      return needs_whole("blocks", 0, max_tokens);
+    case MaskKind::used:
+      return needs_whole("used", 0, static_cast<double>(p.n_kv));
+    case MaskKind::left:
+      return needs_whole("left", 0, static_cast<double>(p.n_kv));
+    case MaskKind::dead:
+      if (term.where == DeadRows::none) return Violation{"mask", "dead names no rows", "dead:first, dead:all ..."};
+      return {};
+    case MaskKind::random:
+    case MaskKind::finite: {
+      const std::string_view name = term.kind == MaskKind::random ? "random" : "finite";
+      const double limit = p.mask.type == DType::f16 ? 65504.0 : std::numeric_limits<float>::max();
+      if (!(std::fabs(term.arg) <= limit)) {
+        return Violation{"mask", fmt::format("{}:{} is not finite in {}", name, term.arg, info(p.mask.type).name),
+                         fmt::format("at most {}", limit)};
+      }
+      if (term.kind == MaskKind::random && term.arg < 0) return Violation{"mask", "random needs a positive size", ""};
+      return {};
+    }
+    case MaskKind::zeros:
+    case MaskKind::causal:
+    case MaskKind::causal_top_left:
+    case MaskKind::ggml:
+      return {};
+  }
+  return {};
+}
+
+Broken check_mask(const AttentionProblem& p) {
+  if (!p.mask.present()) {
+    if (p.mask.per_head || p.mask.per_seq) return Violation{"mask", "has planes but no term", "e.g. causal+per-head"};
+    if (p.max_bias > 0) return Violation{"max_bias", "needs a mask: ALiBi slopes multiply it", "add e.g. mask=causal"};
+    return {};
+  }
+  if (p.mask.type != DType::f16 && p.mask.type != DType::f32) {
+    return Violation{"mask", fmt::format("is stored as {}", info(p.mask.type).name), "f16 or f32"};
+  }
+  for (const auto& term : p.mask.terms) {
+    if (auto broken = check_mask_term(p, term)) return broken;
+  }
+  return {};
+}
+
+Broken check_parameters(const AttentionProblem& p) {
+  if (!std::isfinite(p.scale)) return Violation{"scale", "must be finite", ""};
+  if (!std::isfinite(p.softcap) || p.softcap < 0) return Violation{"softcap", "must be finite and not negative", ""};
+  if (!std::isfinite(p.max_bias) || p.max_bias < 0) return Violation{"max_bias", "must be finite and not negative", ""};
+  const double arg = p.sinks.arg;
+  const bool minus_inf = p.sinks.kind == SinkKind::value && std::isinf(arg) && arg < 0;
+  if (!minus_inf && !(std::fabs(arg) <= std::numeric_limits<float>::max())) {
+    return Violation{"sinks", fmt::format("= {} is neither finite in f32 nor -inf", arg), ""};
+  }
+  if ((p.sinks.kind == SinkKind::uniform || p.sinks.kind == SinkKind::normal) && arg < 0) {
+    return Violation{"sinks", fmt::format("need a positive spread, not {}", arg), ""};
+  }
+  return {};
+}
+
+Broken check_layout(const AttentionProblem& p) {
+  const auto& at = p.layout;
+  const auto wrong = [](std::string what, std::string hint = {}) {
+    return Violation{"layout", std::move(what), std::move(hint)};
+  };
+  if (at.cache != 0 && (at.cache < p.n_kv || at.cache > kMaxTokens)) {
+    return wrong(fmt::format("cache:{} does not hold n_kv = {} keys", at.cache, p.n_kv));
+  }
+  const std::int64_t heads = std::max(p.n_head_kv, p.n_head_v);
+  if (at.parent_heads != 0 && (at.parent_heads < heads || at.parent_heads > 2 * kMaxHeads)) {
+    return wrong(fmt::format("heads:{} does not hold {} heads", at.parent_heads, heads));
+  }
+  const std::int64_t block = std::max(info(p.k_type).block, info(p.v_type).block);
+  if (at.pad < 0 || at.pad > kMaxTokens || at.pad % block != 0) {
+    return wrong(fmt::format("pad:{} is not a number of whole blocks", at.pad), fmt::format("a multiple of {}", block));
+  }
+  if (at.offset < 0 || at.offset > kMaxTokens || at.offset % 2 != 0) {
+    return wrong(fmt::format("offset:{} is odd: halves would lie across their alignment", at.offset));
+  }
+  if (!at.v_view_of_k) return {};
+  if (p.k_type != p.v_type) {
+    return wrong(fmt::format("v-in-k needs one type, not k={} and v={}", info(p.k_type).name, info(p.v_type).name));
+  }
+  if (p.d_v > p.d_k) return wrong(fmt::format("v-in-k needs d_v <= d_k, not {} > {}", p.d_v, p.d_k));
+  if (p.n_head_v != p.n_head_kv) return wrong("v-in-k needs n_head_v = n_head_kv");
+  return {};
+}
+
+}  // namespace
+
+std::optional<Violation> find_violation(const AttentionProblem& p) {
+  if (auto broken = check_sizes(p)) return broken;
+  return first_of(
+      {divides("n_head_kv", p.n_head_kv, "n_head", p.n_head), divides("n_head_v", p.n_head_v, "n_head", p.n_head),
+       divides("n_seq_kv", p.n_seq_kv, "n_seq", p.n_seq), whole_blocks("d_k", p.d_k, p.k_type),
+       whole_blocks("d_v", p.d_v, p.v_type), check_mask(p), check_parameters(p), check_layout(p), check_memory(p)});
+}
+
+Expected<void> validate(const AttentionProblem& problem) {
+  if (const auto broken = find_violation(problem)) {
+    return input_error(fmt::format("{} {}", broken->key, broken->what), broken->hint);
+  }
+  return {};
+}
+
+double alibi_slope(const AttentionProblem& problem, std::int64_t head) {
+  if (!(problem.max_bias > 0)) return 1;
+  std::int64_t n2 = 1;
+  while (n2 * 2 <= problem.n_head) n2 *= 2;
+  const auto max_bias = static_cast<double>(problem.max_bias);
+  const auto power = static_cast<double>(n2);
+  const double exponent = head < n2 ? -max_bias * static_cast<double>(head + 1) / power
+                                    : -max_bias / 2 * static_cast<double>(2 * (head - n2) + 1) / power;
+  return std::exp2(exponent);
+}
+
+double flop(const AttentionProblem& p) {
+  const auto real = [](std::int64_t n) { return static_cast<double>(n); };
+  return 2 * real(p.n_seq) * real(p.n_head) * real(p.n_q) * real(p.n_kv) * (real(p.d_k) + real(p.d_v));
+}
+
+}  // namespace attest
