@@ -1,0 +1,36 @@
+// What lies where a kernel must not look: byte patterns of a poison, and which keys nobody may see.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "cases/case.h"
+#include "cases/masks.h"
+
+namespace attest {
+
+// Places (PoisonSpec::where); `everywhere` is all four:
+//   hidden        K and V rows below n_kv of keys that no query, head or sequence reading them may see
+//   gaps          row pads, cache rows from n_kv on, parent heads beyond K's and V's own, bytes before Q, K and V
+//   mask_padding  bytes before the mask
+//   output        the output before the call
+// Unpoisoned: hidden keys and rows outside the view hold values of the same data family, pads and bytes before a
+// tensor are 0, the output holds NaNs of the bit pattern 0x7fc0dead.
+bool poisons(const PoisonSpec& poison, PoisonWhere place);
+
+inline constexpr std::uint32_t kOutputPrefill = 0x7fc0dead;
+
+// Fills `bytes` bytes, a multiple of the element or block of `type`, with `what`. In block types the scale (and
+// minimum) takes the value, the codes random bits, so that any use of the block shows. `key` seeds random bytes.
+// `previous` is the caller's affair and fills zeros here.
+void fill_poison(PoisonWhat what, DType type, std::byte* memory, std::int64_t bytes, std::uint64_t key);
+
+// The seed whose bytes lie in a place: the case's own, or the other one of previous:<seed>.
+std::uint64_t seed_at(const Case& c, PoisonWhere place);
+
+// Per KV sequence, KV head and key: 1 where no query head and sequence that read this row may see it in any row of
+// the mask. Index (sk * heads + h) * n_kv + j. Empty where the problem has no mask.
+std::vector<std::uint8_t> hidden_rows(const AttentionProblem& problem, const MaskRows& mask, std::int64_t heads);
+
+}  // namespace attest
