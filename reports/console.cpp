@@ -17,6 +17,13 @@ constexpr const char* kYellow = "33";
 constexpr const char* kBold = "1";
 constexpr std::size_t kLabel = 10;  // where the text behind "  worst", "  repro" ... starts
 
+constexpr char kTied = '\x1f';  // a space that no line breaks at
+
+std::string untied(std::string text) {
+  std::replace(text.begin(), text.end(), kTied, ' ');
+  return text;
+}
+
 bool ran_to_numbers(const VerdictRecord& r) { return r.rows_judged > 0; }
 
 std::string place(const WorstElement& w) {
@@ -66,15 +73,18 @@ std::string ConsoleReporter::table() const {
   for (const auto& row : tally_.backends()) {
     std::string others;
     bool bad = false;
-    for (const auto& [verdict, count] : row.counts) {
-      if (verdict == Verdict::PASS) continue;
-      bad = bad || info(verdict).bad;
-      others += fmt::format("{}{} {}", others.empty() ? "" : ", ", info(verdict).name, count);
+    for (const bool bad_ones : {true, false}) {
+      for (const auto& [verdict, count] : row.counts) {
+        if (verdict == Verdict::PASS || info(verdict).bad != bad_ones) continue;
+        bad = bad || bad_ones;
+        // The name and its count stay on one line.
+        others += fmt::format("{}{}{}{}", others.empty() ? "" : ", ", info(verdict).name, kTied, count);
+      }
     }
     const auto pass = row.counts.find(Verdict::PASS);
     text += fmt::format("{:<{}}  {:>7}  {:>7}  {:>9.3g}  {:>9.2f}  ", shortened(row.backend, widest), widest, row.cases,
                         pass == row.counts.end() ? 0 : pass->second, row.max_err_over_b, row.cpu_s);
-    text += others.empty() ? "-" : paint(bad ? kRed : kYellow, wrapped(others, options_.width, last_column));
+    text += others.empty() ? "-" : paint(bad ? kRed : kYellow, untied(wrapped(others, options_.width, last_column)));
     text += '\n';
   }
   return text;
@@ -97,11 +107,11 @@ std::string ConsoleReporter::group(const FailureGroup& g) const {
     return fmt::format("  {:<{}}{}\n", label, kLabel - 2, wrapped(printable(body), options_.width, kLabel));
   };
   std::string title = shortened(g.backend, options_.width / 3);
-  if (!g.path.empty()) title += "  path " + g.path;
-  title += "  " + count_of(g.count, "case", "cases");
+  if (!g.path.empty()) title += ", path " + g.path;
+  title += ": " + count_of(g.count, "case", "cases");
   const std::string name(info(g.verdict).name);
   const bool by_term = r.detail.empty() && !g.cause.empty();
-  if (by_term) title += "  mostly " + g.cause;
+  if (by_term) title += ", mostly " + g.cause;
   std::string text =
       "\n" + paint(kRed, name) + "  " + wrapped(printable(title), options_.width, name.size() + 2) + "\n";
 
@@ -132,9 +142,9 @@ std::string ConsoleReporter::notes(Verdict verdict, std::string_view title) cons
   std::string text = "\n" + paint(kBold, title) + "\n";
   for (std::size_t i = 0; i < std::min(groups.size(), options_.max_groups); ++i) {
     const NoteGroup& g = groups[i];
-    const std::string head = fmt::format("{:>7}  {}  {}", g.count, shortened(g.backend, options_.width / 3),
-                                         g.underlying.empty() ? "" : g.underlying + ": ");
-    text += head + wrapped(printable(g.reason), options_.width, std::min(head.size(), options_.width / 2)) + "\n";
+    const std::string head = fmt::format("{:>7}  {}  ", g.count, shortened(g.backend, options_.width / 3));
+    const std::string reason = g.underlying.empty() ? g.reason : fmt::format("{}: {}", g.underlying, g.reason);
+    text += head + wrapped(printable(reason), options_.width, head.size()) + "\n";
   }
   if (groups.size() > options_.max_groups) {
     text += fmt::format("{:>7}  more reasons\n", groups.size() - options_.max_groups);
@@ -144,16 +154,15 @@ std::string ConsoleReporter::notes(Verdict verdict, std::string_view title) cons
 
 std::string ConsoleReporter::remarks() const {
   std::string text;
+  const auto remark = [&](std::string_view backend, std::int64_t count, std::string_view what) {
+    if (count == 0) return;
+    const std::string line =
+        fmt::format("{}: {}: {}", shortened(backend, options_.width / 3), count_of(count, "case", "cases"), what);
+    text += wrapped(line, options_.width, 0) + "\n";
+  };
   for (const auto& row : tally_.backends()) {
-    const std::string backend = shortened(row.backend, options_.width / 3);
-    if (row.prec_not_honoured > 0) {
-      text += fmt::format("{}: prec=f32 asked for and answered by narrower accumulators in {}\n", backend,
-                          count_of(row.prec_not_honoured, "case", "cases"));
-    }
-    if (row.suspects > 0) {
-      text += fmt::format("{}: {} in doubt at first, passed on fresh seeds\n", backend,
-                          count_of(row.suspects, "case", "cases"));
-    }
+    remark(row.backend, row.prec_not_honoured, "prec=f32 asked for, answered by narrower accumulators");
+    remark(row.backend, row.suspects, "in doubt at first, passed on fresh seeds");
   }
   return text.empty() ? "" : "\n" + text;
 }
