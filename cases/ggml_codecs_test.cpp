@@ -2,17 +2,14 @@
 #include <dlfcn.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <bit>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
-#include <filesystem>
-#include <limits>
 #include <string>
 #include <vector>
 
 #include "cases/dtype.h"
+#include "cases/ggml_files_for_tests.h"
 #include "cases/rng.h"
 
 namespace attest {
@@ -27,26 +24,12 @@ struct GgmlTypeTraits {
   void (*to_float)(const void*, float*, std::int64_t);
 };
 
-std::string find_base_library() {
-  namespace fs = std::filesystem;
-  const char* named = std::getenv("ATTEST_GGML_DIR");
-  const fs::path root = named != nullptr ? fs::path(named) : fs::path(ATTEST_SOURCE_DIR) / "build" / "ggml";
-  std::error_code error;
-  std::string best;  // the last by name: the newest of several versions
-  for (const auto& entry : fs::recursive_directory_iterator(root, error)) {
-    const fs::path& path = entry.path();
-    if (path.stem() == "libggml-base" && (path.extension() == ".so" || path.extension() == ".dylib"))
-      best = std::max(best, path.string());
-  }
-  return best;
-}
-
 class GgmlCodecs : public ::testing::TestWithParam<DType> {
  protected:
   void SetUp() override {
-    const std::string path = find_base_library();
-    if (path.empty()) GTEST_SKIP() << "no libggml-base: set ATTEST_GGML_DIR or run ci/fetch-ggml";
-    library_ = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    const std::vector<std::string> paths = ggml_files_for_tests("libggml-base");
+    if (paths.empty()) GTEST_SKIP() << "no libggml-base: set ATTEST_GGML_DIR or run ci/fetch-ggml";
+    library_ = dlopen(paths.back().c_str(), RTLD_NOW | RTLD_LOCAL);
     ASSERT_NE(library_, nullptr) << dlerror();
     const auto block_of = symbol<std::int64_t (*)(int)>("ggml_blck_size");
     const auto size_of = symbol<std::size_t (*)(int)>("ggml_type_size");
