@@ -1,0 +1,16 @@
+// The suite files as the binary carries them.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+namespace attest {
+
+struct EmbeddedFile {
+  std::string_view name;                     // "quick.toml"
+  std::span<const std::string_view> chunks;  // the text is their concatenation
+};
+
+std::span<const EmbeddedFile> embedded_suite_files();
+
+}  // namespace attest

@@ -1,0 +1,294 @@
+#include <fmt/format.h>
+#include <toml++/toml.h>
+
+#include <algorithm>
+#include <optional>
+#include <vector>
+
+#include "cases/grammar/lexer.h"
+#include "cases/suites/suite_parser.h"
+
+namespace attest {
+namespace {
+
+struct Place {
+  int line = 0, column = 0;
+};
+
+Place place_of(const toml::source_region& region) {
+  return {static_cast<int>(region.begin.line), static_cast<int>(region.begin.column)};
+}
+
+// key=value of a line, and where in the file the two come from.
+struct Word {
+  std::string key, value;
+  Place key_place, value_place;
+
+  std::string text() const { return value.empty() ? key : fmt::format("{}={}", key, value); }
+};
+
+using Alternative = std::vector<Word>;       // keys that change together
+using Dimension = std::vector<Alternative>;  // the cases of a group run through each
+
+class TomlSuite {
+ public:
+  TomlSuite(std::string_view toml, const std::string& path, const FileReader& read)
+      : toml_(toml), path_(path), read_(read) {}
+
+  Expected<Suite> parse() {
+    toml::table root;
+    try {
+      root = toml::parse(toml_, path_);
+    } catch (const toml::parse_error& error) {
+      return wrong(place_of(error.source()), std::string(error.description()));
+    }
+    if (auto fine = known_keys(root, {"name", "description", "group"}); !fine) return tl::unexpected(fine.error());
+    for (const auto& [key, slot] :
+         {std::pair{"name", &builder_.suite().name}, std::pair{"description", &builder_.suite().description}}) {
+      const auto value = root[key].value_exact<std::string>();
+      if (!value)
+        return wrong(root[key].node() ? place_of(root[key].node()->source()) : Place{1, 1},
+                     fmt::format("a suite needs {} = \"...\"", key));
+      *slot = *value;
+    }
+    const toml::node* groups = root.get("group");
+    if (groups == nullptr || !groups->is_array()) {
+      return wrong(groups != nullptr ? place_of(groups->source()) : Place{1, 1},
+                   "a suite needs at least one [[group]]");
+    }
+    for (const auto& node : *groups->as_array()) {
+      if (!node.is_table()) return wrong(place_of(node.source()), "group is a table: [[group]]");
+      if (auto added = add_group(*node.as_table()); !added) return tl::unexpected(added.error());
+    }
+    return std::move(builder_.suite());
+  }
+
+ private:
+  Unexpected wrong(Place place, std::string message, std::string hint = {}) const {
+    return Unexpected(Error{ErrorKind::input, std::move(message), path_, place.line, place.column,
+                            source_line(place.line), std::move(hint)});
+  }
+
+  std::string source_line(int number) const {
+    std::size_t begin = 0;
+    for (int i = 1; i < number && begin != std::string_view::npos; ++i) {
+      begin = toml_.find('\n', begin);
+      if (begin != std::string_view::npos) ++begin;
+    }
+    if (number < 1 || begin >= toml_.size()) return {};
+    return std::string(toml_.substr(begin, std::min(toml_.find('\n', begin), toml_.size()) - begin));
+  }
+
+  Expected<void> known_keys(const toml::table& table, const std::vector<std::string>& names) const {
+    for (const auto& [key, value] : table) {
+      if (std::find(names.begin(), names.end(), key.str()) != names.end()) continue;
+      std::string hint = did_you_mean(key.str(), names);
+      if (hint.empty()) hint = fmt::format("one of: {}", fmt::join(names, ", "));
+      return wrong(place_of(key.source()), fmt::format("unknown key '{}'", key.str()), hint);
+    }
+    return {};
+  }
+
+  // A string or a list of strings.
+  Expected<std::vector<const toml::node*>> strings(const toml::table& group, std::string_view key) const {
+    std::vector<const toml::node*> out;
+    const toml::node* node = group.get(key);
+    if (node == nullptr) return out;
+    if (node->is_array()) {
+      for (const auto& item : *node->as_array()) out.push_back(&item);
+    } else {
+      out.push_back(node);
+    }
+    for (const auto* item : out) {
+      if (!item->is_string()) return wrong(place_of(item->source()), fmt::format("{} must be a string", key));
+    }
+    return out;
+  }
+
+  Expected<void> add_group(const toml::table& table) {
+    if (auto fine = known_keys(table, {"tag", "tags", "why", "line", "lines", "file", "axes", "zip"}); !fine)
+      return fine;
+    SuiteGroup group;
+    for (const auto* key : {"tag", "tags"}) {
+      const auto tags = strings(table, key);
+      if (!tags) return tl::unexpected(tags.error());
+      for (const auto* tag : *tags) group.tags.push_back(tag->as_string()->get());
+    }
+    const auto why = table["why"].value_exact<std::string>();
+    if (!why) return wrong(place_of(table.source()), "a group needs why = \"...\", one line for people");
+    group.why = *why;
+    builder_.open(std::move(group));
+
+    const auto dimensions = read_dimensions(table);
+    if (!dimensions) return tl::unexpected(dimensions.error());
+    std::size_t sources = 0;
+    for (const auto* key : {"line", "lines"}) {
+      const auto lines = strings(table, key);
+      if (!lines) return tl::unexpected(lines.error());
+      sources += lines->size();
+      for (const auto* line : *lines) {
+        if (auto added = add_line(*line, *dimensions); !added) return added;
+      }
+    }
+    const auto files = strings(table, "file");
+    if (!files) return tl::unexpected(files.error());
+    for (const auto* file : *files) {
+      if (!dimensions->empty()) return wrong(place_of(file->source()), "file and axes exclude each other");
+      if (auto added = add_file(*file); !added) return added;
+    }
+    if (sources + files->size() == 0) return wrong(place_of(table.source()), "a group needs line, lines or file");
+    return {};
+  }
+
+  Expected<void> add_file(const toml::node& node) {
+    const std::string& name = node.as_string()->get();
+    const auto lines = read_(name);
+    if (!lines) return wrong(place_of(node.source()), lines.error().message);
+    return builder_.add_lines(*lines, name);
+  }
+
+  Expected<Word> read_override(const toml::key& key, const toml::node& value) const {
+    Word word{std::string(key.str()), {}, place_of(key.source()), place_of(value.source())};
+    if (const auto* text = value.as_string()) {
+      word.value = text->get();
+      ++word.value_place.column;
+    } else if (const auto* whole = value.as_integer()) {
+      word.value = fmt::format("{}", whole->get());
+    } else if (const auto* real = value.as_floating_point()) {
+      word.value = grammar::number_text(real->get());
+    }
+    if (word.value.empty()) return wrong(place_of(value.source()), "an axis value is a number or a word");
+    return word;
+  }
+
+  // zip first, then the axes in the order of the file.
+  Expected<std::vector<Dimension>> read_dimensions(const toml::table& table) const {
+    std::vector<Dimension> out;
+    if (const toml::node* zip = table.get("zip")) {
+      if (!zip->is_array()) return wrong(place_of(zip->source()), "zip is a list of tables: [{d_k=192, d_v=128}, ...]");
+      Dimension dimension;
+      for (const auto& row : *zip->as_array()) {
+        if (!row.is_table()) return wrong(place_of(row.source()), "zip is a list of tables: [{d_k=192, d_v=128}, ...]");
+        Alternative together;
+        for (const auto& [key, value] : *row.as_table()) {
+          auto word = read_override(key, value);
+          if (!word) return tl::unexpected(word.error());
+          together.push_back(std::move(*word));
+        }
+        dimension.push_back(std::move(together));
+      }
+      out.push_back(std::move(dimension));
+    }
+    const toml::node* axes = table.get("axes");
+    if (axes == nullptr) return out;
+    if (!axes->is_table()) return wrong(place_of(axes->source()), "axes is a table: [group.axes]");
+    std::vector<std::pair<Place, Dimension>> ordered;
+    for (const auto& [key, values] : *axes->as_table()) {
+      if (!values.is_array() || values.as_array()->empty()) {
+        return wrong(place_of(values.source()), fmt::format("axis {} is a list of values", key.str()));
+      }
+      Dimension dimension;
+      for (const auto& value : *values.as_array()) {
+        auto word = read_override(key, value);
+        if (!word) return tl::unexpected(word.error());
+        dimension.push_back({std::move(*word)});
+      }
+      ordered.emplace_back(place_of(key.source()), std::move(dimension));
+    }
+    std::sort(ordered.begin(), ordered.end(), [](const auto& a, const auto& b) {
+      return a.first.line != b.first.line ? a.first.line < b.first.line : a.first.column < b.first.column;
+    });
+    for (auto& [place, dimension] : ordered) out.push_back(std::move(dimension));
+    return out;
+  }
+
+  Expected<void> add_line(const toml::node& node, const std::vector<Dimension>& dimensions) {
+    const std::string& line = node.as_string()->get();
+    Place start = place_of(node.source());
+    ++start.column;
+    if (dimensions.empty()) {
+      auto parsed = parse_case(line);
+      if (!parsed) {
+        const Error& error = parsed.error();
+        return wrong({start.line, start.column + error.column - 1}, error.message, error.hint);
+      }
+      builder_.add(std::move(*parsed));
+      return {};
+    }
+    std::vector<Word> words;
+    for (const auto& token : grammar::split_words({line, start.column})) {
+      const auto equals = std::min(token.text.find('='), token.text.size());
+      const auto value = token.text.substr(std::min(equals + 1, token.text.size()));
+      words.push_back({std::string(token.text.substr(0, equals)),
+                       std::string(value),
+                       {start.line, token.column},
+                       {start.line, token.column + static_cast<int>(equals) + 1}});
+    }
+    return expand(words, dimensions, 0);
+  }
+
+  Expected<void> expand(const std::vector<Word>& words, const std::vector<Dimension>& dimensions, std::size_t depth) {
+    if (depth == dimensions.size()) return add_words(words);
+    for (const auto& alternative : dimensions[depth]) {
+      std::vector<Word> changed = words;
+      for (const auto& word : alternative) override_word(changed, word);
+      if (auto added = expand(changed, dimensions, depth + 1); !added) return added;
+    }
+    return {};
+  }
+
+  // d stands for d_k and d_v, kv for k and v: an override of one form replaces the other.
+  static void override_word(std::vector<Word>& words, const Word& word) {
+    const auto erase = [&](std::string_view key) { std::erase_if(words, [&](const Word& w) { return w.key == key; }); };
+    for (const auto& [whole, first, second] : {std::array{"d", "d_k", "d_v"}, std::array{"kv", "k", "v"}}) {
+      if (word.key == whole) {
+        erase(first);
+        erase(second);
+      }
+      if (word.key != first && word.key != second) continue;
+      const auto at = std::find_if(words.begin(), words.end(), [&](const Word& w) { return w.key == whole; });
+      if (at == words.end()) continue;
+      Word other = *at;
+      other.key = word.key == first ? second : first;
+      *at = std::move(other);
+    }
+    erase(word.key);
+    words.push_back(word);
+  }
+
+  Expected<void> add_words(const std::vector<Word>& words) {
+    std::string line;
+    std::vector<std::size_t> starts;
+    for (const auto& word : words) {
+      if (!line.empty()) line += ' ';
+      starts.push_back(line.size());
+      line += word.text();
+    }
+    auto parsed = parse_case(line);
+    if (parsed) {
+      builder_.add(std::move(*parsed));
+      return {};
+    }
+    const auto offset = static_cast<std::size_t>(std::max(parsed.error().column - 1, 0));
+    std::size_t index = 0;
+    while (index + 1 < words.size() && starts[index + 1] <= offset) ++index;
+    const Word& blamed = words[index];
+    const std::size_t inside = offset - starts[index], value = blamed.key.size() + 1;
+    Place place = inside < value ? blamed.key_place : blamed.value_place;
+    if (inside >= value) place.column += static_cast<int>(inside - value);
+    return wrong(place, fmt::format("{}, in '{}'", parsed.error().message, line), parsed.error().hint);
+  }
+
+  std::string_view toml_;
+  const std::string& path_;
+  const FileReader& read_;
+  SuiteBuilder builder_;
+};
+
+}  // namespace
+
+Expected<Suite> parse_toml_suite(std::string_view toml, const std::string& path, const FileReader& read) {
+  return TomlSuite(toml, path, read).parse();
+}
+
+}  // namespace attest
