@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <new>
 #include <tuple>
 
 #include "oracles/eigen_kernels.h"
@@ -48,6 +49,21 @@ bool all_finite(const float* x, std::int64_t n) {
   for (std::int64_t e = 0; e < n; ++e) bad |= (std::bit_cast<std::uint32_t>(x[e]) & 0x7f800000U) == 0x7f800000U;
   return !bad;
 }
+
+// 64-byte aligned: Eigen takes another path through elements before an alignment boundary, and an answer must not
+// depend on where the heap put it.
+template <class T>
+struct AlignedAllocator {
+  using value_type = T;
+  AlignedAllocator() = default;
+  template <class U>
+  AlignedAllocator(const AlignedAllocator<U>&) {}  // NOLINT: allocators convert
+  T* allocate(std::size_t n) { return static_cast<T*>(::operator new (n * sizeof(T), std::align_val_t{64})); }
+  void deallocate(T* p, std::size_t) { ::operator delete (p, std::align_val_t{64}); }
+  bool operator==(const AlignedAllocator&) const = default;
+};
+template <class T>
+using AlignedVector = std::vector<T, AlignedAllocator<T>>;
 
 template <class Scalar>
 class Reference {
@@ -125,7 +141,8 @@ class Reference {
     o_.assign(block.size() * d_v, 0);
     if (first_ < last_) {
       read_queries(block);
-      s_.resize(block.size() * static_cast<std::size_t>(last_ - first_));
+      width_ = (last_ - first_ + 15) / 16 * 16;
+      s_.resize(block.size() * static_cast<std::size_t>(width_));
       for (std::int64_t j = first_; j < last_; j += kKeyBlock) score_keys(block[0], n_rows, j);
       for (std::size_t r = 0; r < block.size(); ++r) soften(block[r], r);
       for (std::int64_t j = first_; j < last_; j += kKeyBlock) add_values(block, j);
@@ -155,12 +172,12 @@ class Reference {
       read_row(in_.k, from + j, place.h_k, place.s_kv, key);
       if (extra_ > 0) read_row(correction_.k, from + j, place.h_k, place.s_kv, key + p_.d_k);
     }
-    kernels_.scores(q_.data(), n_rows, kv_.data(), n, depth_, s_.data() + (from - first_), last_ - first_);
+    kernels_.scores(q_.data(), n_rows, kv_.data(), n, depth_, s_.data() + (from - first_), width_);
   }
 
   void soften(const Place& place, std::size_t r) {
     const std::int64_t n = last_ - first_, head = rows_[place.index].head;
-    Scalar* s = s_.data() + static_cast<std::int64_t>(r) * n;
+    Scalar* s = s_.data() + static_cast<std::int64_t>(r) * width_;
     if (dead_[r]) {
       std::fill_n(s, n, Scalar(0));
       return;
@@ -178,7 +195,7 @@ class Reference {
   // A V row that holds NaN or Inf is kept out of the product, where 0 * NaN would reach rows that do not see its key,
   // and added to the rows that do.
   void add_values(std::span<const Place> block, std::int64_t from) {
-    const std::int64_t n = std::min(kKeyBlock, last_ - from), width = last_ - first_, d_v = p_.d_v;
+    const std::int64_t n = std::min(kKeyBlock, last_ - from), d_v = p_.d_v;
     kv_.resize(static_cast<std::size_t>(n * d_v));
     for (std::int64_t j = 0; j < n; ++j) {
       float* value = kv_.data() + j * d_v;
@@ -187,14 +204,14 @@ class Reference {
       for (std::size_t r = 0; r < block.size(); ++r) {
         if (dead_[r] || (in_.mask.present() && mask_of(r)[from + j] == kHidden)) continue;
         const auto row = static_cast<std::int64_t>(r);
-        const Scalar weight = s_[static_cast<std::size_t>(row * width + from - first_ + j)];
+        const Scalar weight = s_[static_cast<std::size_t>(row * width_ + from - first_ + j)];
         for (std::int64_t e = 0; e < d_v; ++e) {
           o_[static_cast<std::size_t>(row * d_v + e)] += weight * static_cast<Scalar>(value[e]);
         }
       }
       std::fill_n(value, d_v, 0.0F);
     }
-    kernels_.weighted_sum(s_.data() + (from - first_), static_cast<std::int64_t>(block.size()), width, kv_.data(), n,
+    kernels_.weighted_sum(s_.data() + (from - first_), static_cast<std::int64_t>(block.size()), width_, kv_.data(), n,
                           d_v, o_.data());
   }
 
@@ -206,11 +223,12 @@ class Reference {
   const EigenKernels<Scalar>& kernels_ = eigen_kernels<Scalar>();
   std::int64_t extra_, depth_;  // columns added to Q and K by the correction; d_k and these
 
-  std::int64_t first_ = 0, last_ = 0;  // keys of the current block
+  std::int64_t first_ = 0, last_ = 0, width_ = 0;  // keys of the current block, rounded up to whole vectors
   std::vector<std::size_t> mask_row_;
   std::vector<bool> dead_;
-  std::vector<float> mask_, row_, kv_;
-  std::vector<Scalar> q_, s_, o_;  // s_: S, then P
+  std::vector<float> mask_, row_;
+  AlignedVector<float> kv_;
+  AlignedVector<Scalar> q_, s_, o_;  // s_: S, then P, rows of width_
 };
 
 }  // namespace

@@ -1,0 +1,22 @@
+# Fails when an object built for one instruction set (…_avx2, …_avx512) defines a symbol the linker may merge with other
+# objects' and that is not named after that instruction set: a lesser processor could end up in it.
+# -DNM=nm -DOBJECTS=a.o|b.o
+string(REPLACE "|" ";" objects "${OBJECTS}")
+set(checked 0)
+foreach(object IN LISTS objects)
+  if(NOT object MATCHES "_(avx2|avx512)\\.cpp\\.o$")
+    continue()
+  endif()
+  set(isa ${CMAKE_MATCH_1})
+  math(EXPR checked "${checked} + 1")
+  execute_process(COMMAND ${NM} -C --defined-only ${object} OUTPUT_VARIABLE text COMMAND_ERROR_IS_FATAL ANY)
+  string(REGEX MATCHALL "[0-9a-f]+ [VWu] [^\n]*" weak "${text}")
+  foreach(symbol IN LISTS weak)
+    if(NOT symbol MATCHES "${isa}|DW\\.ref|gcov|asan|ubsan|tsan")
+      message(SEND_ERROR "${object} shares ${symbol}")
+    endif()
+  endforeach()
+endforeach()
+if(checked EQUAL 0)
+  message(FATAL_ERROR "no object named after an instruction set")
+endif()
