@@ -11,6 +11,10 @@ namespace {
 
 constexpr std::int64_t kBlock = 32;
 
+// These types begin with the scale and the minimum, both f16.
+constexpr std::int64_t kMinimumOffset = 2;
+bool has_minimum(DType type) { return type == DType::q4_1 || type == DType::q5_1; }
+
 // 127 / amax against 1 / (amax / 127), each then rounded with the product: five roundings of 2^-24 between two
 // kernels, each at most one ulp of the scaled value.
 constexpr double kTieUlps = 5;
@@ -69,6 +73,9 @@ EmulatedInputs::EmulatedInputs(const AttentionInputs& inputs, QRounding rounding
         }
       }
 
+  if (has_minimum(inputs.k.dtype)) {
+    for (const SumCorrection& correction : sum_corrections_) deltas_.push_back(static_cast<float>(correction.delta));
+  }
   inputs_.q.data = reinterpret_cast<const std::byte*>(q_.data());
   std::int64_t stride = sizeof(float);
   for (std::size_t dim = 0; dim < 4; ++dim) {
@@ -121,20 +128,40 @@ void EmulatedInputs::round_blocks(const float* x, std::int64_t row) {
 EmulatedInputs::DotCorrection EmulatedInputs::dot_correction(const Row& row, std::int64_t key) const {
   const TensorView& k = inputs_.k;
   const TensorView& q = inputs_.q;
-  if (rounding_ != QRounding::q8_1 || (k.dtype != DType::q4_1 && k.dtype != DType::q5_1)) return {};
+  if (rounding_ != QRounding::q8_1 || !has_minimum(k.dtype)) return {};
   const std::int64_t blocks = q.ne[0] / kBlock;
   const std::int64_t first = ((row.seq * q.ne[2] + row.head) * q.ne[1] + row.query) * blocks;
   const std::byte* k_row = k.row(key, row.head / (q.ne[2] / k.ne[2]), row.seq / (q.ne[3] / k.ne[3]));
   DotCorrection total;
   for (std::int64_t b = 0; b < blocks; ++b) {
-    std::uint16_t minimum;  // both types begin with the scale and the minimum
-    std::memcpy(&minimum, k_row + b * k.nb[0] + 2, sizeof minimum);
+    std::uint16_t minimum;
+    std::memcpy(&minimum, k_row + b * k.nb[0] + kMinimumOffset, sizeof minimum);
     const auto m = static_cast<double>(f16_to_f32(minimum));
     const SumCorrection& correction = sum_corrections_[static_cast<std::size_t>(first + b)];
     total.value += m * correction.delta;
     total.slack += std::abs(m) * correction.slack;
   }
   return total;
+}
+
+ScoreCorrection EmulatedInputs::score_correction() const {
+  if (deltas_.empty()) return {};
+  ScoreCorrection correction;
+  const TensorView& q = inputs_.q;
+  const std::int64_t blocks = q.ne[0] / kBlock;
+  correction.q.dtype = DType::f32;
+  correction.q.ne = {blocks, q.ne[1], q.ne[2], q.ne[3]};
+  std::int64_t stride = sizeof(float);
+  for (std::size_t dim = 0; dim < 4; ++dim) {
+    correction.q.nb[dim] = stride;
+    stride *= correction.q.ne[dim];
+  }
+  correction.q.data = reinterpret_cast<const std::byte*>(deltas_.data());
+  correction.k = inputs_.k;
+  correction.k.dtype = DType::f16;
+  correction.k.ne[0] = blocks;
+  correction.k.data += kMinimumOffset;
+  return correction;
 }
 
 }  // namespace attest

@@ -53,6 +53,10 @@ class EmulatedInputs {
   // What q8_1 adds to q . k_key of a row; zeros for other roundings and for types of K without a minimum.
   DotCorrection dot_correction(const Row& row, std::int64_t key) const;
 
+  // The values of dot_correction() as the oracles take them: deltas beside Q, minima where they lie in K's blocks.
+  // Absent where dot_correction() is 0 throughout. Valid as long as this object and K's memory.
+  ScoreCorrection score_correction() const;
+
  private:
   void round_blocks(const float* x, std::int64_t row);
 
@@ -61,6 +65,7 @@ class EmulatedInputs {
   std::vector<float> q_;
   std::vector<float> tie_steps_;
   std::vector<SumCorrection> sum_corrections_;
+  std::vector<float> deltas_;  // sum_corrections_, where K has minima
 };
 
 }  // namespace attest

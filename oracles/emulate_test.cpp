@@ -190,6 +190,13 @@ TEST(Emulate, Q81CorrectionRestoresTheDotProductOfTheStoredSum) {
             const auto correction = emulated.dot_correction({s, h, i}, j);
             ASSERT_NEAR(plain + correction.value, kernel, 1e-11);
             largest = std::max(largest, std::abs(correction.value));
+            const ScoreCorrection terms = emulated.score_correction();
+            double by_terms = 0;
+            for (int b = 0; b < 4; ++b) {
+              by_terms +=
+                  static_cast<double>(element(terms.q, b, i, h, s)) * static_cast<double>(element(terms.k, b, j, 0, 0));
+            }
+            ASSERT_NEAR(by_terms, correction.value, 1e-9);
           }
     EXPECT_GT(largest, 1e-3);  // without the correction the test above would fail
   }
@@ -198,11 +205,14 @@ TEST(Emulate, Q81CorrectionRestoresTheDotProductOfTheStoredSum) {
 TEST(Emulate, Q81CorrectionIsZeroWhereKHasNoMinimum) {
   Fixture f(64, 1, 1, 1, DType::q8_0);
   f.fill(5, 1.0F);
-  EXPECT_EQ(EmulatedInputs(f.inputs, QRounding::q8_1).dot_correction({0, 0, 0}, 1).value, 0.0);
+  const EmulatedInputs q8_1(f.inputs, QRounding::q8_1);
+  EXPECT_EQ(q8_1.dot_correction({0, 0, 0}, 1).value, 0.0);
+  EXPECT_FALSE(q8_1.score_correction().q.present());
   Fixture g(64, 1, 1, 1, DType::q4_1);
   g.fill(5, 1.0F);
   const EmulatedInputs q8_0(g.inputs, QRounding::q8_0);
   EXPECT_EQ(q8_0.dot_correction({0, 0, 0}, 1).value, 0.0);
+  EXPECT_FALSE(q8_0.score_correction().q.present());
   EXPECT_TRUE(q8_0.sum_corrections().empty());
 }
 
