@@ -1,0 +1,57 @@
+#include "harness/ledger.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace attest {
+
+bool LedgerEntry::matches(const Case& c, std::string_view backend_name, std::string_view path_name) const {
+  if (!glob_matches(backend, backend_name)) return false;
+  if (!path.empty() && !glob_matches(path, path_name)) return false;
+  if (pattern) return pattern->matches(c);
+  if (!tag.empty()) return std::find(c.tags.begin(), c.tags.end(), tag) != c.tags.end();
+  return line == text(c);
+}
+
+const LedgerEntry* Ledger::match(const Case& c, std::string_view backend, std::string_view path) const {
+  for (const auto& entry : entries_) {
+    if (entry.matches(c, backend, path)) return &entry;
+  }
+  return nullptr;
+}
+
+void Ledger::apply(VerdictRecord& record, const LedgerEntry& entry) {
+  Count& count = counts_.at(static_cast<std::size_t>(&entry - entries_.data()));
+  ++count.matched;
+  if (entry.mode == LedgerMode::quarantined) {
+    record.verdict = Verdict::QUARANTINED;
+    record.detail = entry.reason;
+    return;
+  }
+  const bool passed = record.verdict == Verdict::PASS || record.verdict == Verdict::BLIND;
+  const bool expected = std::find(entry.verdicts.begin(), entry.verdicts.end(), record.verdict) != entry.verdicts.end();
+  count.passed += passed ? 1 : 0;
+  count.failed += expected ? 1 : 0;
+  if (expected) {
+    record.underlying = info(record.verdict).name;
+    record.verdict = Verdict::XFAIL;
+    record.detail = entry.reason;
+  } else if (passed && !entry.sometimes) {
+    record.underlying = info(record.verdict).name;
+    record.verdict = Verdict::XPASS;
+    record.detail = fmt::format("{}:{} expects it to fail: {}", file_, entry.file_line, entry.reason);
+  }
+}
+
+Ledger::Leftovers Ledger::finish() const {
+  Leftovers left;
+  for (std::size_t i = 0; i < entries_.size(); ++i) {
+    const Count& count = counts_[i];
+    if (count.matched == 0) left.unused.push_back(&entries_[i]);
+    if (entries_[i].sometimes && count.passed > 0 && count.failed == 0) left.never_failed.push_back(&entries_[i]);
+  }
+  return left;
+}
+
+}  // namespace attest
