@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -34,7 +35,7 @@ std::string_view term_name(BudgetTerm term);
 enum class Inadmissible : std::uint8_t { no, structured_data, not_first_order, softcap_saturated, truncating };
 std::string_view inadmissible_name(Inadmissible reason);
 
-// Budgets of one row, all [d_v], in absolute units of O.
+// Budgets of one row, all [d_v], in absolute units of O. Never NaN.
 struct RowBudget {
   Row row;
   std::vector<double> reference;  // O in fp64 (a third computation; the judges are scalar_oracle and eigen_reference)
@@ -46,20 +47,29 @@ struct RowBudget {
   std::vector<BudgetTerm> dominant;
   Inadmissible inadmissible = Inadmissible::no;
   bool dead = false;         // no visible key: the answer is 0 and so is the budget
-  bool range = false;        // the stated contract predicts overflow: no ratio
+  bool range = false;        // the stated contract predicts overflow (or the values are not finite): no ratio
   std::int64_t visible = 0;  // keys not hidden
+  double log_sum_exp = 0;    // ln sum_j exp(z_j), sink included; -infinity where dead, NaN-free otherwise
 };
 
-// Works out budgets of rows of one problem under one contract. Thread-safe: row() is const.
-// The emulated inputs must carry the rounding the contract declares (else std::invalid_argument).
+// Works out budgets of rows of one problem under one contract. Thread-safe: every member function is const.
+// The emulated inputs must carry the rounding the contract declares (else std::invalid_argument) and outlive this.
 class ErrorBudget {
  public:
   ErrorBudget(const EmulatedInputs& inputs, const ArithmeticContract& contract, bool generic_data);
+
   RowBudget row(const Row& row) const;
+  // In the order of the request. Rows of one KV head share the decoding of K and V.
+  std::vector<RowBudget> rows(std::span<const Row> rows) const;
+
+  // A cheap bound of `suspect` from below, from a sample of the row's keys: out[d_v] <= min(det, stat8), always.
+  // `reference` is O of the row, `log_sum_exp` that of its scores (both are at hand where the reference was worked
+  // out).
+  void lower_bound(const Row& row, std::span<const double> reference, double log_sum_exp, std::span<double> out) const;
 
  private:
   const EmulatedInputs* inputs_;
-  ArithmeticContract contract_;
+  ArithmeticContract contract_;  // effective: emulated Q has u_q 0, truncation doubles u_acc and u_qk
   bool generic_;
 };
 
