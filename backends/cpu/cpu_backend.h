@@ -1,0 +1,19 @@
+// This project's own CPU kernels as a backend: cpu[:vec|:tiled|:split][,threads=N].
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "backends/backend.h"
+#include "backends/registry.h"
+#include "cases/error.h"
+
+namespace attest {
+
+// Without a variant the backend picks a kernel per problem. Option threads=N (default 1); a problem's own `threads`
+// overrides it. Errors (input): unknown variant or option, with the nearest valid word.
+Expected<std::unique_ptr<Backend>> make_cpu_backend(const BackendSpec& spec, const BackendEnvironment& environment);
+
+std::vector<BackendListing> cpu_listings();
+
+}  // namespace attest
