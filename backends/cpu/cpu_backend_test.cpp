@@ -201,7 +201,7 @@ TEST(CpuBackend, HiddenBytesChangeNothing) {
       const auto kernel = backend(name);
       const std::string line = std::string("flash_attn_ext d=72 n_head=2 n_q=6 n_kv=150 ") + what;
       const auto plain = answer(*kernel, line);
-      for (const char* poison : {" poison=nan", " poison=inf", " poison=+60000", " poison=zero", " poison=random"}) {
+      for (const char* poison : {" poison=nan", " poison=inf", " poison=60000", " poison=zero", " poison=random"}) {
         EXPECT_TRUE(same_bits(plain, answer(*kernel, line + poison))) << name << ": " << line << poison;
       }
     }
