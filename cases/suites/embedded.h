@@ -7,8 +7,8 @@
 namespace attest {
 
 struct EmbeddedFile {
-  std::string_view name;                     // "quick.toml"
-  std::span<const std::string_view> chunks;  // the text is their concatenation
+  std::string_view name;                // "quick.toml"
+  std::span<const char* const> chunks;  // the text is their concatenation
 };
 
 std::span<const EmbeddedFile> embedded_suite_files();

@@ -26,7 +26,7 @@ Expected<std::string> read_embedded(const std::string& name) {
   for (const auto& file : embedded_suite_files()) {
     if (file.name != name) continue;
     std::string text;
-    for (const auto chunk : file.chunks) text += chunk;
+    for (const char* chunk : file.chunks) text += chunk;
     return text;
   }
   return input_error(fmt::format("the binary carries no file '{}'", name));

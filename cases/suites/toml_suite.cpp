@@ -2,7 +2,7 @@
 #include <toml++/toml.h>
 
 #include <algorithm>
-#include <optional>
+#include <array>
 #include <vector>
 
 #include "cases/grammar/lexer.h"
@@ -240,17 +240,16 @@ class TomlSuite {
   // d stands for d_k and d_v, kv for k and v: an override of one form replaces the other.
   static void override_word(std::vector<Word>& words, const Word& word) {
     const auto erase = [&](std::string_view key) { std::erase_if(words, [&](const Word& w) { return w.key == key; }); };
-    for (const auto& [whole, first, second] : {std::array{"d", "d_k", "d_v"}, std::array{"kv", "k", "v"}}) {
+    constexpr std::array<std::array<std::string_view, 3>, 2> kForms{{{"d", "d_k", "d_v"}, {"kv", "k", "v"}}};
+    for (const auto& form : kForms) {
+      const std::string_view whole = form[0], first = form[1], second = form[2];
       if (word.key == whole) {
         erase(first);
         erase(second);
       }
       if (word.key != first && word.key != second) continue;
       const auto at = std::find_if(words.begin(), words.end(), [&](const Word& w) { return w.key == whole; });
-      if (at == words.end()) continue;
-      Word other = *at;
-      other.key = word.key == first ? second : first;
-      *at = std::move(other);
+      if (at != words.end()) at->key = word.key == first ? second : first;
     }
     erase(word.key);
     words.push_back(word);
