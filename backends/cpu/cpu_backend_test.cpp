@@ -1,13 +1,12 @@
 #include "backends/cpu/cpu_backend.h"
 
 #include <gtest/gtest.h>
-#include <hwy/targets.h>
 
 #include <cmath>
 #include <cstring>
 
 #include "backends/cpu/naive_attention.h"
-#include "backends/cpu/simd.h"
+#include "backends/cpu/test_targets.h"
 #include "cases/case.h"
 #include "cases/inputs.h"
 
@@ -42,31 +41,6 @@ std::vector<float> answer(Backend& kernel, const std::string& line) {
 
 bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
-}
-
-// While it lives, Highway knows one instruction set only.
-class RestrictTo {
- public:
-  explicit RestrictTo(std::int64_t target) {
-    hwy::SetSupportedTargetsForTest(target);
-    hwy::GetChosenTarget().Update(target);
-  }
-  ~RestrictTo() {
-    hwy::SetSupportedTargetsForTest(0);
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-  }
-  RestrictTo(const RestrictTo&) = delete;
-  RestrictTo& operator=(const RestrictTo&) = delete;
-};
-
-// The instruction sets of this machine that the kernels are compiled for, best first.
-std::vector<std::int64_t> all_targets() {
-  std::vector<std::int64_t> targets;
-  for (const std::int64_t target : hwy::SupportedAndGeneratedTargets()) {
-    const RestrictTo restriction(target);
-    if (std::string(cpu::primitives().target) == hwy::TargetName(target)) targets.push_back(target);
-  }
-  return targets;
 }
 
 // A copy of a tensor whose elements (blocks) lie three apart, with NaN bytes in between.
@@ -106,7 +80,7 @@ void expect_attention(const std::vector<std::string>& names, const std::vector<s
     }
   }
   for (const std::int64_t target : targets) {
-    const RestrictTo restriction(target);
+    const cpu::RestrictTo restriction(target);
     for (const std::string& name : names) {
       const auto kernel = backend(name);
       const std::vector<float> got = answer(*kernel, owned.inputs(), owned.output());
@@ -154,7 +128,7 @@ const char* const kLines[] = {
 };
 
 TEST(CpuBackend, AgreesWithFp64OverAllFeaturesOnEveryInstructionSet) {
-  const std::vector<std::int64_t> targets = all_targets();
+  const std::vector<std::int64_t> targets = cpu::all_targets();
   ASSERT_GE(targets.size(), 1U);
   for (const char* line : kLines) {
     expect_attention({std::begin(kNames), std::end(kNames)}, targets, line);
@@ -166,7 +140,7 @@ TEST(CpuBackend, DoesEveryPairOfTypes) {
   for (int k = 0; k < kDTypeCount; ++k) {
     for (int v = 0; v < kDTypeCount; ++v) {
       const std::string types = " k=" + std::string(info(DType(k)).name) + " v=" + std::string(info(DType(v)).name);
-      expect_attention({std::begin(kKernels), std::end(kKernels)}, {all_targets().front()},
+      expect_attention({std::begin(kKernels), std::end(kKernels)}, {cpu::all_targets().front()},
                        "flash_attn_ext d=128 n_head=2 n_head_kv=1 n_q=1 n_kv=33" + types);
       if (HasFatalFailure()) return;
     }

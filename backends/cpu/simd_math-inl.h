@@ -15,6 +15,9 @@ HWY_BEFORE_NAMESPACE();
 namespace attest::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
+using F32 = hn::ScalableTag<float>;
+using One = hn::CappedTag<float, 1>;
+
 // exp(x) = 2^n exp(r), |r| <= ln2 / 2; exp(r) = 1 + r + r^2 p(r) with p fitted to 0.05 ulp (weighted minimax). Below
 // 2^-126 the result is 0, above the largest float infinity, NaN stays NaN.
 template <class D, class V = hn::Vec<D>>

@@ -5,77 +5,40 @@
 
 #include <algorithm>
 
-#include "backends/cpu/kernel.h"
+#include "backends/cpu/tile_keys.h"
+#include "backends/cpu/tile_scratch.h"
 
 namespace attest::cpu {
-
-struct TileScratch {
-  float* queries;  // [d_k][columns]
-  float* keys;     // decoded rows, where they are not read in place
-  float* values;
-  float* scores;     // [kTileKeys][columns], then weights
-  float* mask;       // [kTileKeys][columns]
-  float* mask_rows;  // [kTileRows][kTileKeys]
-  float* row;        // one row being read
-  float* acc;        // [kTileRows][d_v]
-  float *max, *sum, *factor;
-
-  static std::int64_t row_floats(const KernelCall& call) {
-    return std::max({call.q.scratch_floats(), call.k.scratch_floats(), call.v.scratch_floats(), 2 * kTileKeys});
-  }
-  static std::int64_t floats(const KernelCall& call) {
-    return kTileRows * (call.problem.d_k + call.problem.d_v + 3) + kTileKeys * (call.problem.d_k + call.problem.d_v) +
-           3 * kTileKeys * kTileRows + Scratch::padded(row_floats(call));
-  }
-  TileScratch(const KernelCall& call, Scratch& scratch) {
-    scratch.rewind();
-    queries = scratch.floats(kTileRows * call.problem.d_k);
-    keys = scratch.floats(kTileKeys * call.problem.d_k);
-    values = scratch.floats(kTileKeys * call.problem.d_v);
-    scores = scratch.floats(kTileKeys * kTileRows);
-    mask = scratch.floats(kTileKeys * kTileRows);
-    mask_rows = scratch.floats(kTileKeys * kTileRows);
-    row = scratch.floats(row_floats(call));
-    acc = scratch.floats(kTileRows * call.problem.d_v);
-    max = scratch.floats(kTileRows);
-    sum = scratch.floats(kTileRows);
-    factor = scratch.floats(kTileRows);
-  }
-};
 
 // Rows [first_query, first_query + rows) of one head and sequence.
 template <class Policy>
 class QueryTile {
  public:
   QueryTile(const KernelCall& call, const RowPlace& first, std::int64_t rows, const TileScratch& scratch)
-      : call_(call), first_(first), rows_(rows), s_(scratch) {
-    const std::int64_t lanes = call.simd.lanes, d_k = call.problem.d_k;
-    columns_ = (rows + lanes - 1) / lanes * lanes;
-    k_head_ = Policy::k_head(call.problem, first.head);
-    v_head_ = Policy::v_head(call.problem, first.head);
-    kv_seq_ = Policy::kv_seq(call.problem, first.seq);
+      : call_(call),
+        first_(first),
+        rows_(rows),
+        columns_((rows + call.simd.lanes - 1) / call.simd.lanes * call.simd.lanes),
+        s_(scratch),
+        keys_(call, first, rows, columns_, scratch) {
+    const std::int64_t d_k = call.problem.d_k;
     for (std::int64_t r = 0; r < columns_; ++r) {
       const RowPlace at = place(std::min(r, rows - 1));  // columns to spare repeat the last row
       const float* q = call.q.read(call.in.q.row(at.query, at.head, at.seq), s_.row);
       for (std::int64_t k = 0; k < d_k; ++k) s_.queries[k * columns_ + r] = q[k];
       s_.max[r] = Policy::initial_max();
       s_.sum[r] = 0;
-      visible_[r] = 0;
     }
     Policy::clear(s_.acc, rows * call.problem.d_v);
   }
 
   void absorb(const KeyRange& range) {
-    choose_keys(range);
-    if (n_keys_ == 0) return;
+    keys_.choose(range);
+    const std::int64_t n_keys = keys_.count(), count = n_keys * columns_;
+    if (n_keys == 0) return;
+    read_keys();
     const AttentionProblem& p = call_.problem;
-    const std::int64_t count = n_keys_ * columns_;
-    for (std::int64_t j = 0; j < n_keys_; ++j) {
-      key_rows_[j] = call_.k.read(Policy::k_row(call_.in.k, key_[j], k_head_, kv_seq_), s_.keys + j * p.d_k, s_.row);
-      value_rows_[j] =
-          call_.v.read(Policy::v_row(call_.in.v, key_[j], v_head_, kv_seq_), s_.values + j * p.d_v, s_.row);
-    }
-    call_.simd.scores(s_.queries, p.d_k, key_rows_, n_keys_, columns_, s_.scores);
+    call_.simd.scores(s_.queries, p.d_k, key_rows_, n_keys, columns_, s_.scores);
     call_.simd.scale(Policy::scale(p), s_.scores, count);
     if constexpr (Policy::kEditsScores) {
       edit(s_.scores, [](float x, const KeyPlace& at) { return Policy::score(x, at); });
@@ -88,7 +51,7 @@ class QueryTile {
 
   void finish() {
     for (std::int64_t r = 0; r < rows_; ++r) {
-      OnlineRow row{s_.max[r], s_.sum[r], visible_[r], acc(r)};
+      OnlineRow row{s_.max[r], s_.sum[r], keys_.visible(r), acc(r)};
       finish_row<Policy>(call_, place(r), row);
     }
   }
@@ -98,44 +61,22 @@ class QueryTile {
   float* acc(std::int64_t r) const { return s_.acc + r * call_.problem.d_v; }
   template <class F>
   void edit(float* tile, F f) const {
-    for (std::int64_t j = 0; j < n_keys_; ++j) {
+    for (std::int64_t j = 0; j < keys_.count(); ++j) {
       for (std::int64_t r = 0; r < rows_; ++r) {
-        tile[j * columns_ + r] = f(tile[j * columns_ + r], KeyPlace{place(r), key_[j]});
+        tile[j * columns_ + r] = f(tile[j * columns_ + r], KeyPlace{place(r), keys_.key(j)});
       }
     }
   }
 
-  // Lists the keys that some row of the tile sees; the others are never read. The mask lands transposed in s_.mask.
-  void choose_keys(const KeyRange& range) {
-    n_keys_ = 0;
-    if (!call_.in.mask.present()) {
-      for (std::int64_t key = range.first; key < range.last; ++key) key_[n_keys_++] = key;
-      for (std::int64_t r = 0; r < rows_; ++r) {
-        seen_[r] = n_keys_;
-        visible_[r] += n_keys_;
-      }
-      return;
-    }
-    const std::int64_t width = range.last - range.first;
-    bool used[kTileKeys] = {};
-    for (std::int64_t r = 0; r < rows_; ++r) {
-      float* values = s_.mask_rows + r * kTileKeys;
-      call_.mask.read_range(Policy::mask_row(call_.in.mask, place(r)), range.first, width, values, s_.row);
-      seen_[r] = 0;
-      for (std::int64_t j = 0; j < width; ++j) {
-        if constexpr (Policy::kEditsMask) values[j] = Policy::mask(values[j], KeyPlace{place(r), range.first + j});
-        const bool sees = values[j] != -kInfinity;
-        used[j] |= sees;
-        seen_[r] += sees;
-      }
-      visible_[r] += seen_[r];
-    }
-    for (std::int64_t j = 0; j < width; ++j) {
-      if (!used[j]) continue;
-      float* column = s_.mask + n_keys_ * columns_;
-      for (std::int64_t r = 0; r < rows_; ++r) column[r] = s_.mask_rows[r * kTileKeys + j];
-      for (std::int64_t r = rows_; r < columns_; ++r) column[r] = column[rows_ - 1];
-      key_[n_keys_++] = range.first + j;
+  void read_keys() {
+    const AttentionProblem& p = call_.problem;
+    const std::int64_t k_head = Policy::k_head(p, first_.head), v_head = Policy::v_head(p, first_.head);
+    const std::int64_t kv_seq = Policy::kv_seq(p, first_.seq);
+    for (std::int64_t j = 0; j < keys_.count(); ++j) {
+      const std::byte* k_row = Policy::k_row(call_.in.k, keys_.key(j), k_head, kv_seq);
+      const std::byte* v_row = Policy::v_row(call_.in.v, keys_.key(j), v_head, kv_seq);
+      key_rows_[j] = call_.k.read(k_row, s_.keys + j * p.d_k, s_.row);
+      value_rows_[j] = call_.v.read(v_row, s_.values + j * p.d_v, s_.row);
     }
   }
 
@@ -159,17 +100,17 @@ class QueryTile {
     float* max = s_.factor;
     std::copy_n(s_.max, columns_, max);
     if constexpr (Policy::kOwnMax) {
-      for (std::int64_t i = 0; i < n_keys_ * columns_; ++i) {
+      for (std::int64_t i = 0; i < keys_.count() * columns_; ++i) {
         const std::int64_t r = i % columns_;
         if (r < rows_) max[r] = Policy::next_max(max[r], s_.scores[i]);
       }
     } else {
-      call_.simd.column_max(s_.scores, n_keys_, columns_, max);
+      call_.simd.column_max(s_.scores, keys_.count(), columns_, max);
     }
     for (std::int64_t r = 0; r < columns_; ++r) {
       reference_[r] = Policy::reference(max[r]);
       if (max[r] == s_.max[r] || r >= rows_) continue;
-      const KeyPlace at{place(r), key_[0]};
+      const KeyPlace at{place(r), keys_.key(0)};
       const float factor = Policy::exp(call_.simd, s_.max[r] - reference_[r]);
       s_.max[r] = max[r];
       s_.sum[r] *= Policy::rescale_sum(factor, at);
@@ -179,27 +120,23 @@ class QueryTile {
 
   void to_weights() {
     if constexpr (Policy::kEditsExp) {
-      for (std::int64_t i = 0; i < n_keys_ * columns_; ++i) {
+      for (std::int64_t i = 0; i < keys_.count() * columns_; ++i) {
         s_.scores[i] = Policy::exp(call_.simd, s_.scores[i] - reference_[i % columns_]);
       }
     } else {
-      call_.simd.column_exp(s_.scores, n_keys_, columns_, reference_);
+      call_.simd.column_exp(s_.scores, keys_.count(), columns_, reference_);
     }
     if constexpr (Policy::kEditsWeights) {
-      for (std::int64_t j = 0; j < n_keys_; ++j) {
+      for (std::int64_t j = 0; j < keys_.count(); ++j) {
         for (std::int64_t r = 0; r < rows_; ++r) {
-          if (hidden(j, r)) continue;
-          s_.sum[r] += Policy::weight_in_sum(s_.scores[j * columns_ + r], KeyPlace{place(r), key_[j]});
+          if (keys_.hidden(j, r)) continue;
+          s_.sum[r] += Policy::weight_in_sum(s_.scores[j * columns_ + r], KeyPlace{place(r), keys_.key(j)});
         }
       }
       edit(s_.scores, [](float w, const KeyPlace& at) { return Policy::weight_of_value(w, at); });
     } else {
-      call_.simd.column_sum(s_.scores, n_keys_, columns_, s_.sum);
+      call_.simd.column_sum(s_.scores, keys_.count(), columns_, s_.sum);
     }
-  }
-
-  bool hidden(std::int64_t j, std::int64_t r) const {
-    return call_.in.mask.present() && s_.mask[j * columns_ + r] == -kInfinity;
   }
 
   // Four rows at a time where all four see all keys, else row by row over the keys that row sees: the weight of a
@@ -207,13 +144,13 @@ class QueryTile {
   void add_values() {
     const std::int64_t d_v = call_.problem.d_v;
     for (std::int64_t r = 0; r < rows_;) {
-      const auto whole = [&](std::int64_t row) { return seen_[row] == n_keys_; };
+      const auto whole = [&](std::int64_t row) { return keys_.all_seen_by(row); };
       const bool four = r + 4 <= rows_ && whole(r) && whole(r + 1) && whole(r + 2) && whole(r + 3);
       if (Policy::kOwnAccumulate || !whole(r)) {
         add_values_of_row(r);
         ++r;
       } else {
-        call_.simd.values(s_.scores + r, columns_, value_rows_, n_keys_, d_v, four ? 4 : 1, acc(r));
+        call_.simd.values(s_.scores + r, columns_, value_rows_, keys_.count(), d_v, four ? 4 : 1, acc(r));
         r += four ? 4 : 1;
       }
     }
@@ -224,8 +161,8 @@ class QueryTile {
     float seen_weights[kTileKeys];
     const float* seen_values[kTileKeys];
     std::int64_t n = 0;
-    for (std::int64_t j = 0; j < n_keys_; ++j) {
-      if (hidden(j, r)) continue;
+    for (std::int64_t j = 0; j < keys_.count(); ++j) {
+      if (keys_.hidden(j, r)) continue;
       const float weight = s_.scores[j * columns_ + r];
       if constexpr (Policy::kOwnAccumulate) {
         Policy::accumulate(weight, value_rows_[j], acc(r), d_v);
@@ -239,12 +176,10 @@ class QueryTile {
 
   const KernelCall& call_;
   RowPlace first_;
-  std::int64_t rows_, columns_ = 0, n_keys_ = 0;
-  std::int64_t k_head_ = 0, v_head_ = 0, kv_seq_ = 0;
+  std::int64_t rows_, columns_;  // columns_: rows_ and what fills the last vector
   const TileScratch& s_;
-  std::int64_t key_[kTileKeys];                                // keys of the tile that some row sees
-  const float *key_rows_[kTileKeys], *value_rows_[kTileKeys];  // decoded
-  std::int64_t seen_[kTileRows], visible_[kTileRows];          // keys a row sees: in this tile, so far
+  TileKeys<Policy> keys_;
+  const float *key_rows_[kTileKeys], *value_rows_[kTileKeys];  // as f32
   float reference_[kTileRows];
 };
 
