@@ -7,6 +7,7 @@
 
 #include "backends/cpu/tile_keys.h"
 #include "backends/cpu/tile_scratch.h"
+#include "backends/cpu/tile_softmax.h"
 
 namespace attest::cpu {
 
@@ -14,38 +15,31 @@ namespace attest::cpu {
 template <class Policy>
 class QueryTile {
  public:
+  QueryTile(const QueryTile&) = delete;  // its parts refer to each other
+  QueryTile& operator=(const QueryTile&) = delete;
   QueryTile(const KernelCall& call, const RowPlace& first, std::int64_t rows, const TileScratch& scratch)
       : call_(call),
         first_(first),
         rows_(rows),
         columns_((rows + call.simd.lanes - 1) / call.simd.lanes * call.simd.lanes),
         s_(scratch),
-        keys_(call, first, rows, columns_, scratch) {
+        keys_(call, first, rows, columns_, scratch),
+        softmax_(call, first, rows, columns_, scratch, keys_) {
     const std::int64_t d_k = call.problem.d_k;
     for (std::int64_t r = 0; r < columns_; ++r) {
       const RowPlace at = place(std::min(r, rows - 1));  // columns to spare repeat the last row
       const float* q = call.q.read(call.in.q.row(at.query, at.head, at.seq), s_.row);
       for (std::int64_t k = 0; k < d_k; ++k) s_.queries[k * columns_ + r] = q[k];
-      s_.max[r] = Policy::initial_max();
-      s_.sum[r] = 0;
     }
     Policy::clear(s_.acc, rows * call.problem.d_v);
   }
 
   void absorb(const KeyRange& range) {
     keys_.choose(range);
-    const std::int64_t n_keys = keys_.count(), count = n_keys * columns_;
-    if (n_keys == 0) return;
+    if (keys_.count() == 0) return;
     read_keys();
-    const AttentionProblem& p = call_.problem;
-    call_.simd.scores(s_.queries, p.d_k, key_rows_, n_keys, columns_, s_.scores);
-    call_.simd.scale(Policy::scale(p), s_.scores, count);
-    if constexpr (Policy::kEditsScores) {
-      edit(s_.scores, [](float x, const KeyPlace& at) { return Policy::score(x, at); });
-    }
-    to_logits(count);
-    rescale();
-    to_weights();
+    call_.simd.scores(s_.queries, call_.problem.d_k, key_rows_, keys_.count(), columns_, s_.scores);
+    softmax_.step();
     add_values();
   }
 
@@ -59,15 +53,6 @@ class QueryTile {
  private:
   RowPlace place(std::int64_t r) const { return {first_.seq, first_.head, first_.query + r}; }
   float* acc(std::int64_t r) const { return s_.acc + r * call_.problem.d_v; }
-  template <class F>
-  void edit(float* tile, F f) const {
-    for (std::int64_t j = 0; j < keys_.count(); ++j) {
-      for (std::int64_t r = 0; r < rows_; ++r) {
-        tile[j * columns_ + r] = f(tile[j * columns_ + r], KeyPlace{place(r), keys_.key(j)});
-      }
-    }
-  }
-
   void read_keys() {
     const AttentionProblem& p = call_.problem;
     const std::int64_t k_head = Policy::k_head(p, first_.head), v_head = Policy::v_head(p, first_.head);
@@ -77,65 +62,6 @@ class QueryTile {
       const std::byte* v_row = Policy::v_row(call_.in.v, keys_.key(j), v_head, kv_seq);
       key_rows_[j] = call_.k.read(k_row, s_.keys + j * p.d_k, s_.row);
       value_rows_[j] = call_.v.read(v_row, s_.values + j * p.d_v, s_.row);
-    }
-  }
-
-  void to_logits(std::int64_t count) {
-    const AttentionProblem& p = call_.problem;
-    const float slope = Policy::slope(p, first_.head);
-    const bool masked = call_.in.mask.present();
-    if constexpr (Policy::kEditsLogits) {
-      for (std::int64_t i = 0; i < count; ++i) {
-        const float mask = masked ? s_.mask[i] : 0.0F;
-        s_.scores[i] = mask == -kInfinity ? mask : Policy::logit(call_.simd, s_.scores[i], p.softcap, slope, mask);
-      }
-      return;
-    }
-    if (p.softcap > 0) call_.simd.softcap(p.softcap, s_.scores, count);
-    if (masked) call_.simd.bias(slope, s_.mask, s_.scores, count);
-  }
-
-  // Moves to the maximum that includes this tile: sums and outputs so far shrink by exp(old - new).
-  void rescale() {
-    float* max = s_.factor;
-    std::copy_n(s_.max, columns_, max);
-    if constexpr (Policy::kOwnMax) {
-      for (std::int64_t i = 0; i < keys_.count() * columns_; ++i) {
-        const std::int64_t r = i % columns_;
-        if (r < rows_) max[r] = Policy::next_max(max[r], s_.scores[i]);
-      }
-    } else {
-      call_.simd.column_max(s_.scores, keys_.count(), columns_, max);
-    }
-    for (std::int64_t r = 0; r < columns_; ++r) {
-      reference_[r] = Policy::reference(max[r]);
-      if (max[r] == s_.max[r] || r >= rows_) continue;
-      const KeyPlace at{place(r), keys_.key(0)};
-      const float factor = Policy::exp(call_.simd, s_.max[r] - reference_[r]);
-      s_.max[r] = max[r];
-      s_.sum[r] *= Policy::rescale_sum(factor, at);
-      call_.simd.scale(Policy::rescale_acc(factor, at), acc(r), call_.problem.d_v);
-    }
-  }
-
-  void to_weights() {
-    if constexpr (Policy::kEditsExp) {
-      for (std::int64_t i = 0; i < keys_.count() * columns_; ++i) {
-        s_.scores[i] = Policy::exp(call_.simd, s_.scores[i] - reference_[i % columns_]);
-      }
-    } else {
-      call_.simd.column_exp(s_.scores, keys_.count(), columns_, reference_);
-    }
-    if constexpr (Policy::kEditsWeights) {
-      for (std::int64_t j = 0; j < keys_.count(); ++j) {
-        for (std::int64_t r = 0; r < rows_; ++r) {
-          if (keys_.hidden(j, r)) continue;
-          s_.sum[r] += Policy::weight_in_sum(s_.scores[j * columns_ + r], KeyPlace{place(r), keys_.key(j)});
-        }
-      }
-      edit(s_.scores, [](float w, const KeyPlace& at) { return Policy::weight_of_value(w, at); });
-    } else {
-      call_.simd.column_sum(s_.scores, keys_.count(), columns_, s_.sum);
     }
   }
 
@@ -179,8 +105,8 @@ class QueryTile {
   std::int64_t rows_, columns_;  // columns_: rows_ and what fills the last vector
   const TileScratch& s_;
   TileKeys<Policy> keys_;
+  TileSoftmax<Policy> softmax_;
   const float *key_rows_[kTileKeys], *value_rows_[kTileKeys];  // as f32
-  float reference_[kTileRows];
 };
 
 template <class Policy>
