@@ -1,5 +1,5 @@
-// One set of plain loops, compiled once per instruction set by Highway's foreach_target and chosen at run time. The
-// compiler vectorises them; without contraction (-ffp-contract=off) every set performs the same IEEE operations.
+// Loops over rows and blocks, compiled once per instruction set by Highway's foreach_target and chosen at run time.
+// Without contraction (-ffp-contract=off) every set performs the same IEEE operations on every element.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "cases/block_codecs.cpp"
 #include "cases/block_codecs.h"
@@ -18,7 +18,24 @@ HWY_BEFORE_NAMESPACE();
 namespace attest::HWY_NAMESPACE {
 namespace {
 
+namespace hn = hwy::HWY_NAMESPACE;
 using Byte = std::uint8_t;
+
+// At most 16 lanes: half a block.
+using F32 = hn::CappedTag<float, 16>;
+using I32 = hn::RebindToSigned<F32>;
+using U32 = hn::RebindToUnsigned<F32>;
+using I8 = hn::Rebind<std::int8_t, F32>;
+using U8 = hn::Rebind<std::uint8_t, F32>;
+using Floats = hn::Vec<F32>;
+using Ints = hn::Vec<I32>;
+constexpr F32 f32;
+constexpr I32 i32;
+constexpr U32 u32;
+constexpr U8 u8;
+int lanes() { return static_cast<int>(hn::Lanes(f32)); }
+
+constexpr int kHalf = 16, kBlock = 32;
 
 // All blocks begin with f16 fields; nothing is aligned to more than two bytes.
 float load_f16(const Byte* p) {
@@ -30,59 +47,127 @@ void store_f16(Byte* p, float value) {
   const std::uint16_t bits = f32_to_f16_bits(value);
   std::memcpy(p, &bits, sizeof bits);
 }
+std::uint32_t load_word(const Byte* p) {
+  std::uint32_t word;
+  std::memcpy(&word, p, sizeof word);
+  return word;
+}
+void store_word(Byte* p, std::uint32_t word) { std::memcpy(p, &word, sizeof word); }
 
-// Conversion of a scaled value to a code. Values no code stands for (NaN, infinity: blocks that hold infinities, or
-// whose scale is so small that its inverse overflows) give 0, as x86's conversion does in ggml's builds.
-int to_code(float scaled) { return static_cast<int>(std::abs(scaled) < 1024.0F ? scaled : 0.0F); }
+// Masks for bits of a word, one lane each: shifts by a varying count are no vector operation before AVX2.
+struct BitTable {
+  std::uint32_t at[32];
+};
+constexpr BitTable make_bits(unsigned distance) {
+  BitTable bits{};
+  for (unsigned j = 0; j * distance < 32; ++j) bits.at[j] = 1U << (j * distance);
+  return bits;
+}
+constexpr BitTable kBits = make_bits(1), kPairs = make_bits(2);
+
 float inverse(float d) { return d != 0.0F ? 1.0F / d : 0.0F; }
 
-// Integer keys in the order of the floats: reductions over integers vectorise, those over floats may not be reordered.
-std::int32_t order_key(float value) {
-  const auto bits = std::bit_cast<std::int32_t>(value);
-  return bits ^ ((bits >> 31) & 0x7fffffff);
+// Conversion of scaled values to codes. Values no code stands for (NaN, infinity: blocks that hold infinities, or
+// whose scale is so small that its inverse overflows) give 0, as x86's conversion does in ggml's builds.
+Ints to_codes(Floats scaled) {
+  const auto is_code = hn::Lt(hn::Abs(scaled), hn::Set(f32, 1024.0F));
+  return hn::ConvertTo(i32, hn::IfThenElseZero(is_code, scaled));
 }
-float from_order_key(std::int32_t key) { return std::bit_cast<float>(key ^ ((key >> 31) & 0x7fffffff)); }
-bool is_nan_bits(std::int32_t magnitude) { return magnitude > 0x7f800000; }
 
-// Largest magnitude of n values, NaN left out.
-float largest_magnitude(const float* x, int n) {
-  std::int32_t best = 0;
-  for (int i = 0; i < n; ++i) {
-    const auto magnitude = static_cast<std::int32_t>(std::bit_cast<std::uint32_t>(x[i]) & 0x7fffffffU);
-    best = std::max(best, is_nan_bits(magnitude) ? 0 : magnitude);
+// Bit j: lane j.
+std::uint32_t mask_bits(hn::Mask<F32> mask) {
+  Byte bytes[8] = {};
+  hn::StoreMaskBits(f32, mask, bytes);
+  return static_cast<std::uint32_t>(bytes[0] | (bytes[1] << 8));
+}
+
+// Largest magnitude of a block, NaN left out.
+float largest_magnitude(const float* x) {
+  Floats best = hn::Zero(f32);
+  for (int j = 0; j < kBlock; j += lanes()) {
+    const Floats v = hn::LoadU(f32, x + j);
+    best = hn::Max(best, hn::IfThenElseZero(hn::Eq(v, v), hn::Abs(v)));
   }
-  return std::bit_cast<float>(best);
+  return hn::GetLane(hn::MaxOfLanes(f32, best));
 }
 
 // The first of the values whose magnitude is the largest.
-float signed_extreme(const float* x, int n) {
-  const float magnitude = largest_magnitude(x, n);
-  int first = n;
-  for (int i = 0; i < n; ++i) first = std::min(first, std::abs(x[i]) == magnitude ? i : n);
-  return first < n && magnitude != 0.0F ? x[first] : 0.0F;
+float signed_extreme(const float* x) {
+  const float magnitude = largest_magnitude(x);
+  std::uint32_t word = 0;
+  for (int j = 0; j < kBlock; j += lanes())
+    word |= mask_bits(hn::Eq(hn::Abs(hn::LoadU(f32, x + j)), hn::Set(f32, magnitude))) << j;
+  return word != 0 && magnitude != 0.0F ? x[std::countr_zero(word)] : 0.0F;
 }
 
 struct Range {
   float low, high;
 };
 
-// Smallest and largest value; low starts at FLT_MAX and high at -FLT_MAX, so one-sided infinities never reach both.
+// Smallest and largest of n values; low starts at FLT_MAX and high at -FLT_MAX, so one-sided infinities never reach
+// both. A lowest value of zero is the first of the zeros, a highest one +0.
 Range value_range(const float* x, int n) {
-  std::int32_t low = order_key(FLT_MAX), high = order_key(-FLT_MAX);
-  for (int i = 0; i < n; ++i) {
-    const bool nan = is_nan_bits(static_cast<std::int32_t>(std::bit_cast<std::uint32_t>(x[i]) & 0x7fffffffU));
-    const std::int32_t key = order_key(x[i]);
-    low = std::min(low, nan ? low : key);
-    high = std::max(high, nan ? high : key);
+  const Floats most = hn::Set(f32, FLT_MAX), least = hn::Set(f32, -FLT_MAX);
+  Floats low = most, high = least;
+  for (int j = 0; j < n; j += lanes()) {
+    const Floats v = hn::LoadU(f32, x + j);
+    const auto number = hn::Eq(v, v);
+    low = hn::Min(low, hn::IfThenElse(number, v, most));
+    high = hn::Max(high, hn::IfThenElse(number, v, least));
   }
-  Range range{from_order_key(low), from_order_key(high)};
-  // The keys tell -0 from +0, a comparison of floats does not: there the first zero wins.
+  Range range{hn::GetLane(hn::MinOfLanes(f32, low)), hn::GetLane(hn::MaxOfLanes(f32, high)) + 0.0F};
   if (range.low == 0.0F) range.low = *std::find(x, x + n, 0.0F);
   return range;
 }
 
-// Nibble types keep element j and element j + 16 in byte j.
-constexpr int kHalf = 16, kBlock = 32;
+// Nibble types keep element j and element j + 16 in byte j. codes(j) are the codes of elements j, j + 1, ...
+template <class Codes>
+void pack_nibbles(Codes codes, Byte* b) {
+  const Ints low_bits = hn::Set(i32, 15);
+  for (int j = 0; j < kHalf; j += lanes()) {
+    const Ints low = hn::And(codes(j), low_bits);
+    const Ints high = hn::And(codes(j + kHalf), low_bits);
+    hn::StoreU(hn::DemoteTo(u8, hn::Or(low, hn::ShiftLeft<4>(high))), u8, b + j);
+  }
+}
+// Calls use(j, codes of elements j, j + 1, ...).
+template <class Use>
+void unpack_nibbles(const Byte* b, Use use) {
+  for (int j = 0; j < kHalf; j += lanes()) {
+    const Ints bytes = hn::PromoteTo(i32, hn::LoadU(u8, b + j));
+    use(j, hn::And(bytes, hn::Set(i32, 15)));
+    use(j + kHalf, hn::ShiftRight<4>(bytes));
+  }
+}
+
+// Five-bit types keep the fifth bit of element j in bit j of a 32-bit word.
+template <class Codes>
+void pack_five_bits(Codes codes, Byte* fifth, Byte* nibbles) {
+  std::uint32_t word = 0;
+  const auto note_fifth = [&](int j) {
+    const Ints code = codes(j);
+    word |= mask_bits(hn::RebindMask(f32, hn::Gt(code, hn::Set(i32, 15)))) << j;
+    return code;
+  };
+  pack_nibbles(note_fifth, nibbles);
+  store_word(fifth, word);
+}
+template <class Use>
+void unpack_five_bits(const Byte* fifth, const Byte* nibbles, Use use) {
+  const auto word = hn::Set(u32, load_word(fifth));
+  unpack_nibbles(nibbles, [&](int j, Ints low) {
+    const auto bit = hn::And(word, hn::LoadU(u32, kBits.at + j));
+    const auto set = hn::RebindMask(i32, hn::Ne(bit, hn::Zero(u32)));
+    use(j, hn::Or(low, hn::IfThenElseZero(set, hn::Set(i32, 16))));
+  });
+}
+
+void store_scaled(Ints codes, int offset, float d, float* y) {
+  hn::StoreU(hn::Mul(hn::ConvertTo(f32, hn::Sub(codes, hn::Set(i32, offset))), hn::Set(f32, d)), f32, y);
+}
+void store_scaled_from(Ints codes, float d, float m, float* y) {
+  hn::StoreU(hn::Add(hn::Mul(hn::ConvertTo(f32, codes), hn::Set(f32, d)), hn::Set(f32, m)), f32, y);
+}
 
 struct Q8_0 {
   static void decode(const Byte* b, float* y) {
@@ -90,144 +175,133 @@ struct Q8_0 {
     for (int j = 0; j < kBlock; ++j) y[j] = static_cast<float>(static_cast<std::int8_t>(b[2 + j])) * d;
   }
   static void encode(const float* x, Byte* b) {
-    const float d = largest_magnitude(x, kBlock) / 127.0F;
-    const float id = inverse(d);
+    const float d = largest_magnitude(x) / 127.0F;
+    const Floats id = hn::Set(f32, inverse(d));
     store_f16(b, d);
-    for (int j = 0; j < kBlock; ++j) {
+    for (int j = 0; j < kBlock; j += lanes()) {
       // Half away from zero: the largest float below one half added, then cut.
-      const float scaled = x[j] * id;
-      b[2 + j] = static_cast<Byte>(to_code(scaled + std::copysign(0x1.fffffep-2F, scaled)));
+      const Floats scaled = hn::Mul(hn::LoadU(f32, x + j), id);
+      const Ints codes = to_codes(hn::Add(scaled, hn::CopySign(hn::Set(f32, 0x1.fffffep-2F), scaled)));
+      hn::StoreU(hn::DemoteTo(I8(), codes), I8(), reinterpret_cast<std::int8_t*>(b) + 2 + j);
     }
   }
+};
+
+// Codes 0 .. 2 kZero - 1 stand for code - kZero; the extreme value becomes code 0.
+template <int kZero>
+struct Centred {
+  explicit Centred(const float* values)
+      : x(values), d(signed_extreme(x) / static_cast<float>(-kZero)), id(inverse(d)) {}
+  Ints operator()(int j) const {
+    const Floats scaled = hn::Mul(hn::LoadU(f32, x + j), hn::Set(f32, id));
+    const Ints codes = to_codes(hn::Add(scaled, hn::Set(f32, static_cast<float>(kZero) + 0.5F)));
+    return hn::Min(codes, hn::Set(i32, 2 * kZero - 1));
+  }
+  const float* x;
+  float d, id;
+};
+
+// Codes 0 .. kLast stand for steps from the smallest value up.
+template <int kLast>
+struct FromMinimum {
+  explicit FromMinimum(const float* values)
+      : x(values),
+        range(value_range(x, kBlock)),
+        d((range.high - range.low) / static_cast<float>(kLast)),
+        id(inverse(d)) {}
+  Ints operator()(int j) const {
+    const Floats above = hn::Sub(hn::LoadU(f32, x + j), hn::Set(f32, range.low));
+    const Ints codes = to_codes(hn::Add(hn::Mul(above, hn::Set(f32, id)), hn::Set(f32, 0.5F)));
+    return hn::Min(codes, hn::Set(i32, kLast));
+  }
+  const float* x;
+  Range range;
+  float d, id;
 };
 
 struct Q4_0 {
   static void decode(const Byte* b, float* y) {
     const float d = load_f16(b);
-    for (int j = 0; j < kHalf; ++j) {
-      y[j] = static_cast<float>((b[2 + j] & 15) - 8) * d;
-      y[j + kHalf] = static_cast<float>((b[2 + j] >> 4) - 8) * d;
-    }
+    unpack_nibbles(b + 2, [&](int j, Ints codes) { store_scaled(codes, 8, d, y + j); });
   }
   static void encode(const float* x, Byte* b) {
-    const float d = signed_extreme(x, kBlock) / -8.0F;
-    const float id = inverse(d);
-    store_f16(b, d);
-    for (int j = 0; j < kHalf; ++j) {
-      const int low = std::min(15, to_code(x[j] * id + 8.5F));
-      const int high = std::min(15, to_code(x[j + kHalf] * id + 8.5F));
-      b[2 + j] = static_cast<Byte>(low | (high << 4));
-    }
+    const Centred<8> codes(x);
+    store_f16(b, codes.d);
+    pack_nibbles(codes, b + 2);
   }
 };
 
 struct Q4_1 {
   static void decode(const Byte* b, float* y) {
     const float d = load_f16(b), m = load_f16(b + 2);
-    for (int j = 0; j < kHalf; ++j) {
-      y[j] = static_cast<float>(b[4 + j] & 15) * d + m;
-      y[j + kHalf] = static_cast<float>(b[4 + j] >> 4) * d + m;
-    }
+    unpack_nibbles(b + 4, [&](int j, Ints codes) { store_scaled_from(codes, d, m, y + j); });
   }
   static void encode(const float* x, Byte* b) {
-    const Range range = value_range(x, kBlock);
-    const float d = (range.high - range.low) / 15.0F;
-    const float id = inverse(d);
-    store_f16(b, d);
-    store_f16(b + 2, range.low);
-    for (int j = 0; j < kHalf; ++j) {
-      const int low = std::min(15, to_code((x[j] - range.low) * id + 0.5F));
-      const int high = std::min(15, to_code((x[j + kHalf] - range.low) * id + 0.5F));
-      b[4 + j] = static_cast<Byte>(low | (high << 4));
-    }
+    const FromMinimum<15> codes(x);
+    store_f16(b, codes.d);
+    store_f16(b + 2, codes.range.low);
+    pack_nibbles(codes, b + 4);
   }
 };
-
-// Five-bit types keep the fifth bit of element j in bit j of a 32-bit word.
-std::uint32_t pack_fifth_bits(const int* codes) {
-  std::uint32_t word = 0;
-  for (int j = 0; j < kBlock; ++j) word |= ((static_cast<std::uint32_t>(codes[j]) >> 4) & 1U) << j;
-  return word;
-}
-void pack_nibbles(const int* codes, Byte* b) {
-  for (int j = 0; j < kHalf; ++j) b[j] = static_cast<Byte>((codes[j] & 15) | ((codes[j + kHalf] & 15) << 4));
-}
-void unpack_five_bits(const Byte* fifth, const Byte* nibbles, int* codes) {
-  std::uint32_t word;
-  std::memcpy(&word, fifth, sizeof word);
-  for (int j = 0; j < kHalf; ++j) {
-    codes[j] = (nibbles[j] & 15) | static_cast<int>(((word >> j) & 1U) << 4);
-    codes[j + kHalf] = (nibbles[j] >> 4) | static_cast<int>(((word >> (j + kHalf)) & 1U) << 4);
-  }
-}
 
 struct Q5_0 {
   static void decode(const Byte* b, float* y) {
     const float d = load_f16(b);
-    int codes[kBlock];
-    unpack_five_bits(b + 2, b + 6, codes);
-    for (int j = 0; j < kBlock; ++j) y[j] = static_cast<float>(codes[j] - 16) * d;
+    unpack_five_bits(b + 2, b + 6, [&](int j, Ints codes) { store_scaled(codes, 16, d, y + j); });
   }
   static void encode(const float* x, Byte* b) {
-    const float d = signed_extreme(x, kBlock) / -16.0F;
-    const float id = inverse(d);
-    store_f16(b, d);
-    int codes[kBlock];
-    for (int j = 0; j < kBlock; ++j) codes[j] = std::min(31, to_code(x[j] * id + 16.5F));
-    const std::uint32_t fifth = pack_fifth_bits(codes);
-    std::memcpy(b + 2, &fifth, sizeof fifth);
-    pack_nibbles(codes, b + 6);
+    const Centred<16> codes(x);
+    store_f16(b, codes.d);
+    pack_five_bits(codes, b + 2, b + 6);
   }
 };
 
 struct Q5_1 {
   static void decode(const Byte* b, float* y) {
     const float d = load_f16(b), m = load_f16(b + 2);
-    int codes[kBlock];
-    unpack_five_bits(b + 4, b + 8, codes);
-    for (int j = 0; j < kBlock; ++j) y[j] = static_cast<float>(codes[j]) * d + m;
+    unpack_five_bits(b + 4, b + 8, [&](int j, Ints codes) { store_scaled_from(codes, d, m, y + j); });
   }
   static void encode(const float* x, Byte* b) {
-    const Range range = value_range(x, kBlock);
-    const float d = (range.high - range.low) / 31.0F;
-    const float id = inverse(d);
-    store_f16(b, d);
-    store_f16(b + 2, range.low);
-    int codes[kBlock];
-    for (int j = 0; j < kBlock; ++j) codes[j] = to_code((x[j] - range.low) * id + 0.5F);
-    const std::uint32_t fifth = pack_fifth_bits(codes);
-    std::memcpy(b + 4, &fifth, sizeof fifth);
-    pack_nibbles(codes, b + 8);
+    const FromMinimum<31> codes(x);
+    store_f16(b, codes.d);
+    store_f16(b + 2, codes.range.low);
+    pack_five_bits(codes, b + 4, b + 8);
   }
 };
 
+// The finest scale, of either sign, with which codes from -below to above cover the block, as f16 stores it.
+float covering_scale(Range range, float below, float above) {
+  const float upright = std::max(-range.low / below, range.high / above);
+  const float turned = std::max(range.high / below, -range.low / above);
+  return f16_bits_to_f32(f32_to_f16_bits(turned < upright ? -turned : upright));
+}
+
 // Sixteen unevenly spaced values; the larger side is negative.
 struct Iq4Nl {
-  static constexpr int kValues[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+  static constexpr float kValues[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 
   static void decode(const Byte* b, float* y) {
     const float d = load_f16(b);
     for (int j = 0; j < kHalf; ++j) {
-      y[j] = d * static_cast<float>(kValues[b[2 + j] & 15]);
-      y[j + kHalf] = d * static_cast<float>(kValues[b[2 + j] >> 4]);
+      y[j] = d * kValues[b[2 + j] & 15];
+      y[j + kHalf] = d * kValues[b[2 + j] >> 4];
     }
   }
-  // The finest scale, of either sign, whose values cover the block; then the nearest value for each element.
   static void encode(const float* x, Byte* b) {
-    const Range range = value_range(x, kBlock);
-    const float upright = std::max(-range.low / 127.0F, range.high / 113.0F);
-    const float turned = std::max(range.high / 127.0F, -range.low / 113.0F);
-    const float d = f16_bits_to_f32(f32_to_f16_bits(turned < upright ? -turned : upright));
-    const float id = inverse(d);
+    const float d = covering_scale(value_range(x, kBlock), 127.0F, 113.0F);
+    const Floats id = hn::Set(f32, inverse(d));
     store_f16(b, d);
-    int codes[kBlock];
-    for (int j = 0; j < kBlock; ++j) {
-      const float scaled = x[j] * id;
-      int code = 0;
-      for (int k = 0; k < 15; ++k) code += scaled > 0.5F * static_cast<float>(kValues[k] + kValues[k + 1]) ? 1 : 0;
-      codes[j] = code;
-    }
-    pack_nibbles(codes, b + 2);
+    pack_nibbles(
+        [&](int j) {
+          const Floats scaled = hn::Mul(hn::LoadU(f32, x + j), id);
+          Ints code = hn::Zero(i32);
+          for (int k = 0; k < 15; ++k) {
+            const auto beyond = hn::Gt(scaled, hn::Set(f32, 0.5F * (kValues[k] + kValues[k + 1])));
+            code = hn::Sub(code, hn::VecFromMask(i32, hn::RebindMask(i32, beyond)));
+          }
+          return code;
+        },
+        b + 2);
   }
 };
 
@@ -235,46 +309,58 @@ struct Iq4Nl {
 struct Q1_0 {
   static constexpr int kElements = 128;
 
-  static void decode(const Byte* b, float* y) {
+  static void decode(const Byte* HWY_RESTRICT b, float* HWY_RESTRICT y) {
     const float d = load_f16(b);
-    for (int j = 0; j < kElements; ++j) y[j] = ((b[2 + j / 8] >> (j % 8)) & 1) != 0 ? d : -d;
+    for (int i = 0; i < kElements / 32; ++i) {
+      const std::uint32_t word = load_word(b + 2 + 4 * i);
+      for (int j = 0; j < 32; ++j) y[32 * i + j] = (word & kBits.at[j]) != 0 ? d : -d;
+    }
   }
   static void encode(const float* x, Byte* b) {
     float sum = 0;
     for (int j = 0; j < kElements; ++j) sum += std::abs(x[j]);
     store_f16(b, sum / static_cast<float>(kElements));
-    for (int i = 0; i < kElements / 8; ++i) {
-      int bits = 0;
-      for (int j = 0; j < 8; ++j) bits |= (x[8 * i + j] >= 0.0F ? 1 : 0) << j;
-      b[2 + i] = static_cast<Byte>(bits);
+    for (int i = 0; i < kElements; i += 32) {
+      std::uint32_t word = 0;
+      for (int j = 0; j < 32; j += lanes()) word |= mask_bits(hn::Ge(hn::LoadU(f32, x + i + j), hn::Zero(f32))) << j;
+      store_word(b + 2 + i / 8, word);
     }
   }
 };
 
 // Two bits: -d, 0, d, 2d.
 struct Q2_0 {
-  static constexpr int kElements = 64;
+  static constexpr int kElements = 64, kPerWord = 16;
 
   static void decode(const Byte* b, float* y) {
     const float d = load_f16(b);
-    for (int j = 0; j < kElements; ++j) y[j] = static_cast<float>(((b[2 + j / 4] >> (2 * (j % 4))) & 3) - 1) * d;
-  }
-  // The finest scale, of either sign, whose values cover the block; then the nearest value for each element.
-  static void encode(const float* x, Byte* b) {
-    const Range range = value_range(x, kElements);
-    const float upright = std::max(-range.low, 0.5F * range.high);
-    const float turned = std::max(range.high, -0.5F * range.low);
-    const float d = f16_bits_to_f32(f32_to_f16_bits(turned < upright ? -turned : upright));
-    const float id = inverse(d);
-    store_f16(b, d);
-    for (int i = 0; i < kElements / 4; ++i) {
-      int bits = 0;
-      for (int j = 0; j < 4; ++j) {
-        const float scaled = x[4 * i + j] * id;
-        const int code = (scaled > -0.5F ? 1 : 0) + (scaled > 0.5F ? 1 : 0) + (scaled > 1.5F ? 1 : 0);
-        bits |= code << (2 * j);
+    for (int i = 0; i < kElements; i += kPerWord) {
+      const auto word = hn::Set(i32, static_cast<std::int32_t>(load_word(b + 2 + i / 4)));
+      for (int j = 0; j < kPerWord; j += lanes()) {
+        const auto low = hn::LoadU(i32, reinterpret_cast<const std::int32_t*>(kPairs.at + j));
+        const auto has = [&](Ints bit, int value) {
+          return hn::IfThenElseZero(hn::Ne(hn::And(word, bit), hn::Zero(i32)), hn::Set(i32, value));
+        };
+        store_scaled(hn::Or(has(low, 1), has(hn::ShiftLeft<1>(low), 2)), 1, d, y + i + j);
       }
-      b[2 + i] = static_cast<Byte>(bits);
+    }
+  }
+  static void encode(const float* x, Byte* b) {
+    const float d = covering_scale(value_range(x, kElements), 1.0F, 2.0F);
+    const Floats id = hn::Set(f32, inverse(d));
+    store_f16(b, d);
+    for (int i = 0; i < kElements; i += kPerWord) {
+      // Codes at distances of two bits do not overlap: their sum is their union.
+      auto word = hn::Zero(u32);
+      for (int j = 0; j < kPerWord; j += lanes()) {
+        const Floats scaled = hn::Mul(hn::LoadU(f32, x + i + j), id);
+        const auto place = hn::LoadU(u32, kPairs.at + j);
+        for (const float middle : {-0.5F, 0.5F, 1.5F}) {
+          const auto beyond = hn::RebindMask(u32, hn::Gt(scaled, hn::Set(f32, middle)));
+          word = hn::Add(word, hn::IfThenElseZero(beyond, place));
+        }
+      }
+      store_word(b + 2 + i / 4, hn::GetLane(hn::SumOfLanes(u32, word)));
     }
   }
 };
