@@ -18,41 +18,75 @@ void read_row(const TensorView& t, std::int64_t i1, std::int64_t i2, std::int64_
   for (std::int64_t e = 0; e < t.ne[0]; ++e) to[e] = element(t, e, i1, i2, i3);
 }
 
-struct SampledKeys {
+bool hidden(float mask) { return mask == -std::numeric_limits<float>::infinity(); }
+
+struct HeavyKeys {
   std::size_t visible = 0;
-  std::vector<std::int64_t> key;
+  std::vector<std::int32_t> key;
   std::vector<double> mask;
 };
 
-SampledKeys sample_keys(const AttentionInputs& in, const Row& row) {
+// Scores in f32 from a pass over K: good enough to tell which keys weigh most.
+std::vector<float> rough_logits(const AttentionInputs& in, const Row& row, const std::vector<float>& mask,
+                                double slope) {
+  const AttentionProblem& p = *in.problem;
+  const std::size_t stride = budget_padded(static_cast<std::size_t>(p.d_k));
+  AlignedVector<float> q(stride, 0.0F), k(stride, 0.0F);
+  read_row(in.q, row.query, row.head, row.seq, q.data());
+  const AlignedVector<double> q_wide(q.begin(), q.end());
+  const std::int32_t only = 0;
+  std::vector<float> z(mask.size(), -std::numeric_limits<float>::infinity());
+  for (std::size_t j = 0; j < mask.size(); ++j) {
+    if (hidden(mask[j])) continue;
+    read_row(in.k, static_cast<std::int64_t>(j), row.head / (p.n_head / p.n_head_kv), row.seq / (p.n_seq / p.n_seq_kv),
+             k.data());
+    double x;
+    float a, b2;
+    budget_dots({k.data(), stride, &only, 1}, q.data(), q_wide.data(), {&x, &a, &b2});
+    x *= static_cast<double>(p.scale);
+    if (p.softcap > 0) x = static_cast<double>(p.softcap) * std::tanh(x / static_cast<double>(p.softcap));
+    z[j] = static_cast<float>(x + slope * static_cast<double>(mask[j]));
+  }
+  return z;
+}
+
+HeavyKeys heavy_keys(const AttentionInputs& in, const Row& row, std::span<const float> logits) {
   const AttentionProblem& p = *in.problem;
   const double slope = alibi_slope(p, row.head);
   std::vector<float> mask(static_cast<std::size_t>(p.n_kv), 0.0F);
   if (in.mask.present()) read_row(in.mask, row.query, row.head % in.mask.ne[2], row.seq % in.mask.ne[3], mask.data());
-  const auto hidden = [](float m) { return m == -std::numeric_limits<float>::infinity(); };
-  SampledKeys out;
-  out.visible = mask.size() - static_cast<std::size_t>(std::count_if(mask.begin(), mask.end(), hidden));
+  HeavyKeys out;
+  for (std::size_t j = 0; j < mask.size(); ++j)
+    if (!hidden(mask[j])) out.key.push_back(static_cast<std::int32_t>(j));
+  out.visible = out.key.size();
   const std::size_t wanted = std::max(kFewestKeys, out.visible / kOneKeyIn);
-  const std::size_t step = std::max<std::size_t>(1, out.visible / wanted);
-  std::size_t seen = 0;
-  for (std::size_t j = 0; j < mask.size(); ++j) {
-    if (hidden(mask[j]) || seen++ % step != 0) continue;
-    out.key.push_back(static_cast<std::int64_t>(j));
-    out.mask.push_back(in.mask.present() ? slope * static_cast<double>(mask[j]) : 0.0);
+  if (out.visible > wanted) {
+    std::vector<float> rough;
+    if (logits.empty()) logits = rough = rough_logits(in, row, mask, slope);
+    const auto weight = [&](std::int32_t j) {
+      const float z = logits[static_cast<std::size_t>(j)];
+      return std::isnan(z) ? -std::numeric_limits<float>::infinity() : z;
+    };
+    std::nth_element(out.key.begin(), out.key.begin() + static_cast<std::ptrdiff_t>(wanted), out.key.end(),
+                     [&](std::int32_t a, std::int32_t b) { return weight(a) > weight(b); });
+    out.key.resize(wanted);
+    std::sort(out.key.begin(), out.key.end());
   }
+  for (const std::int32_t j : out.key)
+    out.mask.push_back(in.mask.present() ? slope * static_cast<double>(mask[static_cast<std::size_t>(j)]) : 0.0);
   return out;
 }
 
 }  // namespace
 
-// Every term is a part of the sums in error-budget.md: a sample of the keys, no rescale, |M| = 0.
+// Every term is a part of the sums in error-budget.md: the heaviest keys, no rescale, |M| = 0.
 void ErrorBudget::lower_bound(const Row& row, std::span<const double> reference, double log_sum_exp,
-                              std::span<double> out) const {
+                              std::span<double> out, std::span<const float> logits) const {
   std::fill(out.begin(), out.end(), 0.0);
   const AttentionInputs& in = inputs_->inputs();
   const AttentionProblem& p = *in.problem;
   const ArithmeticContract& c = contract_;
-  const SampledKeys keys = sample_keys(in, row);
+  const HeavyKeys keys = heavy_keys(in, row, logits);
   if (keys.key.empty() || !std::isfinite(log_sum_exp)) return;
 
   const std::size_t n = keys.key.size(), d = static_cast<std::size_t>(p.d_k), d_v = out.size();

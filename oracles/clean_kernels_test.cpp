@@ -18,7 +18,7 @@ namespace {
 
 // What a group of kernels came to: the largest err/B, and the line that shows it.
 struct Worst {
-  double ratio = 0, det_ratio = 0, bound_ratio = 0;
+  double ratio = 0, det_ratio = 0;
   std::string line;
   int rows = 0, statistical = 0, range = 0;
 };
@@ -91,7 +91,6 @@ void judge(const SimulatedKernel& kernel, const std::string& line, int rows, Wor
                                     << inadmissible_name(b.inadmissible) << "'\n"
                                     << line;
       worst.det_ratio = std::max(worst.det_ratio, det);
-      if (b.suspect[e] > 0) worst.bound_ratio = std::max(worst.bound_ratio, bound[e] / b.suspect[e]);
       if (ratio <= worst.ratio) continue;
       worst.ratio = ratio;
       worst.line = line;
@@ -105,17 +104,74 @@ void report(const std::map<std::string, Worst>& groups) {
                w.statistical, w.range, w.ratio, w.det_ratio, w.line);
 }
 
+#ifdef ATTEST_LONG
+constexpr int kLinesPerKernel = 400;
+constexpr std::int64_t kLengths[] = {1, 2, 3, 4, 7, 31, 64, 65, 127, 300, 511, 1025, 2048};
+constexpr std::int64_t kGreatLengths[] = {8192, 20000, 65536, 131072};
+constexpr int kGreatEvery = 50;
+constexpr std::uint64_t kFirstSeed = 1000000;
+#else
+constexpr int kLinesPerKernel = 120;
+constexpr std::int64_t kLengths[] = {1, 2, 3, 5, 17, 33, 64, 65, 100, 129, 257, 513, 1000};
+constexpr std::int64_t kGreatLengths[] = {4096};
+constexpr int kGreatEvery = 40;
+constexpr std::uint64_t kFirstSeed = 1;
+#endif
+
 TEST(CleanKernels, NeverReachTheirBudget) {
-  static constexpr std::int64_t kLengths[] = {1, 2, 3, 5, 17, 33, 64, 65, 100, 129, 257, 513, 1000};
   std::map<std::string, Worst> groups;
-  std::uint64_t seed = 1;
-  for (const SimulatedKernel& kernel : clean_kernels())
-    for (int i = 0; i < 120; ++i, ++seed) {
-      const std::int64_t n = i % 40 == 39 ? 4096 : kLengths[static_cast<std::size_t>(i) % std::size(kLengths)];
-      judge(kernel, random_line(seed, n), n > 1000 ? 1 : 4, groups[kernel.name]);
+  std::uint64_t seed = kFirstSeed;
+  for (const SimulatedKernel& kernel : clean_kernels()) {
+    Worst& worst = groups[kernel.name];
+    for (int i = 0; i < kLinesPerKernel; ++i, ++seed) {
+      const bool great = i % kGreatEvery == kGreatEvery - 1;
+      const auto at = static_cast<std::size_t>(i);
+      const std::int64_t n =
+          great ? kGreatLengths[at / kGreatEvery % std::size(kGreatLengths)] : kLengths[at % std::size(kLengths)];
+      judge(kernel, random_line(seed, n), great ? 1 : 4, worst);
       if (HasFatalFailure()) return;
     }
+    EXPECT_GT(worst.rows, kLinesPerKernel) << kernel.name;
+    EXPECT_LT(worst.range, worst.rows / 5) << kernel.name << ": too few rows were judged";
+    const int expected = kernel.contract.truncating ? 0 : worst.rows / 5;
+    EXPECT_GE(worst.statistical, expected) << kernel.name << ": too few rows had a statistical budget";
+  }
   report(groups);
+}
+
+// Scores of great spread and a great many keys: most weights are about one ulp of the sum and are lost alike.
+TEST(CleanKernels, StagnationOfManySmallWeightsIsForeseen) {
+  std::map<std::string, Worst> groups;
+  for (const char* name : {"f32 online", "f32 tiles of 64", "f16 accumulator"})
+    for (const SimulatedKernel& kernel : clean_kernels()) {
+      if (kernel.name != name) continue;
+      for (const char* data : {"normal:3", "normal:5", "normal:4+v_shift", "uniform+v_shift"})
+        judge(kernel,
+              fmt::format("flash_attn_ext d=32 n_head=4 n_head_kv=2 n_q=2 n_kv={} kv=f16 data={} seed=8",
+                          kGreatLengths[std::size(kGreatLengths) - 1], data),
+              1, groups[kernel.name]);
+    }
+  report(groups);
+}
+
+// A bound that is never wrong because it is never large would be no use.
+TEST(CleanKernels, LowerBoundIsNearTheBudgetWithOrdinaryScores) {
+  for (const char* data : {"normal:1", "normal:4", "normal:10"}) {
+    const Expected<Case> c =
+        parse_case(fmt::format("flash_attn_ext d=128 n_head=2 n_head_kv=2 n_q=8 n_kv=513 kv=f16 data={} seed=1", data));
+    ASSERT_TRUE(c);
+    const OwnedInputs owned(*c);
+    const EmulatedInputs plain(owned.inputs(), QRounding::none);
+    const ErrorBudget budget(plain, {}, true);
+    double sum = 0;
+    for (std::int64_t query = 0; query < 8; ++query) {
+      const RowBudget b = budget.row({0, 0, query});
+      std::vector<double> bound(b.fail.size());
+      budget.lower_bound(b.row, b.reference, b.log_sum_exp, bound);
+      for (std::size_t e = 0; e < bound.size(); ++e) sum += bound[e] / b.suspect[e];
+    }
+    EXPECT_GT(sum / (8 * 128), 0.5) << data;
+  }
 }
 
 }  // namespace

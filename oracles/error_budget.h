@@ -62,10 +62,12 @@ class ErrorBudget {
   // In the order of the request. Rows of one KV head share the decoding of K and V.
   std::vector<RowBudget> rows(std::span<const Row> rows) const;
 
-  // A cheap bound of `suspect` from below, from a sample of the row's keys: out[d_v] <= min(det, stat8), always.
-  // `reference` is O of the row, `log_sum_exp` that of its scores (both are at hand where the reference was worked
-  // out).
-  void lower_bound(const Row& row, std::span<const double> reference, double log_sum_exp, std::span<double> out) const;
+  // A cheap bound of `suspect` from below: out[d_v] <= min(det, stat8), always. It adds up the error-budget terms of
+  // the heaviest eighth of the keys (at least 64) and leaves the rest out; for narrow accumulators it is far too small.
+  // `reference` is O of the row, `log_sum_exp` that of its scores, `logits` [n_kv] the scores after softcap and mask
+  // (hidden: -infinity), all at hand where the reference was worked out; without logits K is gone through here.
+  void lower_bound(const Row& row, std::span<const double> reference, double log_sum_exp, std::span<double> out,
+                   std::span<const float> logits = {}) const;
 
  private:
   const EmulatedInputs* inputs_;
