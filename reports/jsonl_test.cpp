@@ -47,7 +47,8 @@ TEST(Jsonl, WritesTheApprovedLines) {
   ASSERT_TRUE(reporter) << reporter.error().text();
   play(synthetic_run(), **reporter);
   EXPECT_TRUE((*reporter)->failed());
-  EXPECT_EQ(unapproved("run.jsonl", file.text()), "");
+  const std::string difference = unapproved("run.jsonl", file.text());
+  EXPECT_TRUE(difference.empty()) << difference;
 }
 
 TEST(Jsonl, EveryVerdictIsInTheFileBeforeTheNextEvent) {

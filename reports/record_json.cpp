@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -11,11 +13,15 @@ namespace attest {
 
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Json = nlohmann::json;
+
+// T or const T.
+template <class U, class T>
+concept Maybe = std::is_same_v<std::remove_const_t<U>, T>;
 
 // Every field is named once, in visit(); Writer and Reader are the two things that walk over them.
-template <class Archive>
-void visit(Archive& a, WorstElement& w) {
+template <class Archive, Maybe<WorstElement> T>
+void visit(Archive& a, T& w) {
   a("seq", w.seq);
   a("head", w.head);
   a("query", w.query);
@@ -26,15 +32,15 @@ void visit(Archive& a, WorstElement& w) {
   a("dominant", w.dominant);
 }
 
-template <class Archive>
-void visit(Archive& a, PartyError& p) {
+template <class Archive, Maybe<PartyError> T>
+void visit(Archive& a, T& p) {
   a.required("party", p.party);
   a("nmse", p.nmse);
   a("max_abs", p.max_abs);
 }
 
-template <class Archive>
-void visit(Archive& a, VerdictRecord& r) {
+template <class Archive, Maybe<VerdictRecord> T>
+void visit(Archive& a, T& r) {
   a.required("verdict", r.verdict);
   a.required("case_id", r.case_id);
   a.required("line", r.line);
@@ -71,8 +77,8 @@ void visit(Archive& a, VerdictRecord& r) {
   a("judge_s", r.judge_s);
 }
 
-template <class Archive>
-void visit(Archive& a, RunHeader& h) {
+template <class Archive, Maybe<RunHeader> T>
+void visit(Archive& a, T& h) {
   a.required("schema", h.schema);
   a.required("version", h.version);
   a("command", h.command);
@@ -87,45 +93,98 @@ void visit(Archive& a, RunHeader& h) {
   a("verdicts_expected", h.verdicts_expected);
 }
 
-Json number(double value) {
-  if (std::isnan(value)) return "nan";
-  if (std::isinf(value)) return value > 0 ? "inf" : "-inf";
-  return value;
+// Written, never read back.
+template <class Archive>
+void visit(Archive& a, const RunSummary& s) {
+  a("counts", s.counts);
+  a("max_err_over_b", s.max_err_over_b);
+  a("selected", s.selected);
+  a("ruled", s.ruled);
+  a("wall_s", s.wall_s);
+  a("backend_cpu_s", s.backend_cpu_s);
+  a("interrupted", s.interrupted);
 }
 
+// Straight into text, without a tree of values: this runs once per verdict, thousands of times a second.
 class Writer {
  public:
+  explicit Writer(std::string& out) : out_(&out) { *out_ += '{'; }
+
   template <class T>
-  void operator()(const char* key, T& value) {
-    json_[key] = encode(value);
+  void operator()(std::string_view key, const T& value) {
+    if (!first_) *out_ += ',';
+    first_ = false;
+    put(key);
+    *out_ += ':';
+    put(value);
   }
   template <class T>
-  void required(const char* key, T& value) {
+  void required(std::string_view key, const T& value) {
     (*this)(key, value);
   }
-  Json take() { return std::move(json_); }
+  void close() { *out_ += '}'; }
 
  private:
-  static Json encode(double value) { return number(value); }
-  static Json encode(Verdict value) { return info(value).name; }
-  static Json encode(WorstElement& value) { return object(value); }
-  static Json encode(std::vector<PartyError>& values) {
-    Json out = Json::array();
-    for (auto& value : values) out.push_back(object(value));
-    return out;
+  void put(std::string_view text) {
+    const bool plain =
+        std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c < 0x7f && c != '"' && c != '\\'; });
+    if (plain) {
+      *out_ += '"';
+      *out_ += text;
+      *out_ += '"';
+    } else {
+      // A backend's last words may be any bytes: what is not UTF-8 becomes U+FFFD instead of an exception.
+      *out_ += Json(text).dump(-1, ' ', false, Json::error_handler_t::replace);
+    }
+  }
+  void put(const std::string& text) { put(std::string_view(text)); }
+  void put(const char* text) { put(std::string_view(text)); }
+  void put(bool value) { *out_ += value ? "true" : "false"; }
+  void put(double value) {
+    if (std::isfinite(value)) {
+      fmt::format_to(std::back_inserter(*out_), "{}", value);  // the shortest text that reads back as the same number
+    } else {
+      put(std::isnan(value) ? "nan" : value > 0 ? "inf" : "-inf");
+    }
   }
   template <class T>
-  static Json encode(const T& value) {
-    return value;
+  requires std::is_integral_v<T>
+  void put(T value) { fmt::format_to(std::back_inserter(*out_), "{}", value); }
+  void put(Verdict value) { put(info(value).name); }
+  void put(const WorstElement& value) { object(value); }
+  void put(const PartyError& value) { object(value); }
+  void put(const RunHeader& value) { object(value); }
+  void put(const RunSummary& value) { object(value); }
+  template <class T>
+  void put(const std::vector<T>& values) {
+    *out_ += '[';
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      if (i > 0) *out_ += ',';
+      put(values[i]);
+    }
+    *out_ += ']';
+  }
+  template <class Key, class T>
+  void put(const std::map<Key, T>& values) {
+    Writer writer(*out_);
+    for (const auto& [key, value] : values) {
+      if constexpr (std::is_same_v<Key, Verdict>) {
+        writer(info(key).name, value);
+      } else {
+        writer(key, value);
+      }
+    }
+    writer.close();
   }
   template <class T>
-  static Json object(T& value) {
-    Writer writer;
+  void object(const T& value) {
+    Writer writer(*out_);
     visit(writer, value);
-    return writer.take();
+    writer.close();
   }
 
-  Json json_ = Json::object();
+  std::string* out_;
+  bool first_ = true;
 };
 
 // Stops at the first key that is missing or of the wrong type; keys it does not know are left alone.
@@ -209,17 +268,6 @@ class Reader {
   std::optional<Error> error_;
 };
 
-template <class T>
-Json encode(const T& value) {
-  T copy = value;  // visit() serves reading too, so it takes its subject by reference
-  Writer writer;
-  visit(writer, copy);
-  return writer.take();
-}
-
-// A backend's last words may be any bytes: what is not UTF-8 becomes U+FFFD instead of an exception.
-std::string line(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
-
 Expected<Json> parse(std::string_view text) {
   try {
     Json json = Json::parse(text);
@@ -239,15 +287,32 @@ Expected<T> decode(const Json& json, std::string prefix) {
   return value;
 }
 
+// {"key": {...}}
+template <class T>
+std::string wrapped_json(std::string_view key, const T& value) {
+  std::string out;
+  Writer writer(out);
+  writer(key, value);
+  writer.close();
+  return out;
+}
+
 }  // namespace
 
-std::string to_json(const VerdictRecord& record) { return line(encode(record)); }
+std::string to_json(const VerdictRecord& record) {
+  std::string out;
+  out.reserve(1024);
+  Writer writer(out);
+  visit(writer, record);
+  writer.close();
+  return out;
+}
 
 Expected<VerdictRecord> record_from_json(std::string_view json) {
   return parse(json).and_then([](const Json& parsed) { return decode<VerdictRecord>(parsed, ""); });
 }
 
-std::string to_json(const RunHeader& header) { return line(Json{{"run", encode(header)}}); }
+std::string to_json(const RunHeader& header) { return wrapped_json("run", header); }
 
 Expected<RunHeader> header_from_json(std::string_view json) {
   return parse(json).and_then([](const Json& parsed) -> Expected<RunHeader> {
@@ -262,26 +327,16 @@ Expected<RunHeader> header_from_json(std::string_view json) {
   });
 }
 
-std::string started_json(std::string_view line_text, std::string_view case_id, std::string_view backend) {
-  return line(Json{{"started", line_text}, {"case_id", case_id}, {"backend", backend}});
+std::string started_json(std::string_view line, std::string_view case_id, std::string_view backend) {
+  std::string out;
+  Writer writer(out);
+  writer("started", line);
+  writer("case_id", case_id);
+  writer("backend", backend);
+  writer.close();
+  return out;
 }
 
-std::string to_json(const RunSummary& summary) {
-  Json counts = Json::object();
-  for (const auto& [backend, by_verdict] : summary.counts) {
-    Json& row = counts[backend] = Json::object();
-    for (const auto& [verdict, count] : by_verdict) row[std::string(info(verdict).name)] = count;
-  }
-  Json ratios = Json::object();
-  for (const auto& [backend, ratio] : summary.max_err_over_b) ratios[backend] = number(ratio);
-  return line(Json{{"summary",
-                    {{"counts", counts},
-                     {"max_err_over_b", ratios},
-                     {"selected", summary.selected},
-                     {"ruled", summary.ruled},
-                     {"wall_s", number(summary.wall_s)},
-                     {"backend_cpu_s", number(summary.backend_cpu_s)},
-                     {"interrupted", summary.interrupted}}}});
-}
+std::string to_json(const RunSummary& summary) { return wrapped_json("summary", summary); }
 
 }  // namespace attest

@@ -4,7 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <fstream>
+#include <iterator>
 #include <limits>
+#include <regex>
 #include <set>
 
 #include "reports/synthetic_run.h"
@@ -123,6 +126,25 @@ TEST(Record, OnlyVerdictRecordsHaveTheKeyVerdict) {
   EXPECT_THAT(to_json(run.summary), Not(HasSubstr("\"verdict\"")));
   EXPECT_THAT(started_json("line", "id", "cpu:vec"), Not(HasSubstr("\"verdict\"")));
   EXPECT_FALSE(record_from_json(started_json("line", "id", "cpu:vec")));
+}
+
+// schema.md lists a key as `key`, or `worst.key` the first time and `.key` after it.
+TEST(Record, EveryKeyWrittenIsInTheSchema) {
+  std::ifstream file(std::string(ATTEST_SOURCE_DIR) + "/reports/schema.md");
+  const std::string schema{std::istreambuf_iterator<char>(file), {}};
+  SyntheticRun run = synthetic_run();
+  run.summary.counts.clear();  // its keys, and those of the ratios, are names of backends
+  run.summary.max_err_over_b.clear();
+  const std::regex key("\"([a-z0-9_]+)\":");
+  for (const std::string& json :
+       {to_json(run.header), started_json("l", "i", "b"), to_json(run.records.front()), to_json(run.summary)}) {
+    for (std::sregex_iterator it(json.begin(), json.end(), key), end; it != end; ++it) {
+      const std::string name = (*it)[1];
+      EXPECT_TRUE(schema.find("`" + name + "`") != std::string::npos ||
+                  schema.find("." + name + "`") != std::string::npos)
+          << name << " is not documented";
+    }
+  }
 }
 
 TEST(Record, HeaderSurvivesTheRoundTrip) {
