@@ -192,6 +192,20 @@ TEST(ErrorBudget, OverflowOfANarrowAccumulatorIsPredicted) {
   EXPECT_FALSE(hand.budget(narrow()).range);
 }
 
+// The sink makes every weight small in the end, but it may come last: until then the sums are in the keys' own scale.
+TEST(ErrorBudget, OverflowBeforeALateSinkIsPredictedInEveryOrder) {
+  Hand hand(2, 2000);
+  hand.q.assign(2, 0.0F);
+  hand.v.assign(hand.v.size(), 50.0F);
+  hand.sinks = {30.0F};
+  ArithmeticContract c = narrow();
+  EXPECT_TRUE(hand.budget(c).range);
+  c.order = SumOrder::unknown;
+  EXPECT_TRUE(hand.budget(c).range);
+  hand.v.assign(hand.v.size(), 20.0F);
+  EXPECT_FALSE(hand.budget(c).range);
+}
+
 TEST(ErrorBudget, NarrowScoresAndOutputsOverflowToo) {
   Hand hand(2, 3);
   hand.q.assign(2, 1e3F);

@@ -87,8 +87,20 @@ void follow_order(const RowScores& row, const BudgetRules& rules, const std::vec
   out.rescale_count = static_cast<double>(most);
 }
 
+// Largest sum of exp(z_j - m) over keys with z_j <= m, for any m: no partial sum in any order exceeds it.
+double largest_partial_sum(std::vector<double> z) {
+  std::sort(z.begin(), z.end());
+  double sum = 0, most = 0, m = 0;
+  for (const double next : z) {
+    sum = 1 + (sum > 0 ? sum * std::exp(m - next) : 0.0);
+    most = std::max(most, sum);
+    m = next;
+  }
+  return most;
+}
+
 // No order known: at most one rescale per tile, every partial sum at most its order-free bound.
-void any_order(const RowScores& row, const BudgetRules& rules, ScoreBudget& out) {
+void any_order(const RowScores& row, const BudgetRules& rules, const std::vector<double>& z, ScoreBudget& out) {
   const ArithmeticContract& contract = rules.contract;
   const std::int64_t chunks = std::max<std::int64_t>(contract.chunks, 1),
                      tile = std::max<std::int64_t>(contract.tile, 1);
@@ -97,7 +109,7 @@ void any_order(const RowScores& row, const BudgetRules& rules, ScoreBudget& out)
   out.sum_l_squared = static_cast<double>(row.key.size());
   for (const double p : out.p)
     if (p < 4 * contract.u_l) out.lost_l += std::min(p, contract.u_l);
-  out.peak_sum = out.l;
+  if (rules.f16_accumulator()) out.peak_sum = largest_partial_sum(z);
 }
 
 // D_j and v_j of one key with their parts.
@@ -201,18 +213,18 @@ ScoreBudget score_budget(const RowScores& row, const BudgetRules& rules) {
   out.p_sink = row.has_sink() ? std::exp(row.sink - out.max) : 0;
   out.l += out.p_sink;
   const double inverse = 1 / out.l;
-  for (double& p : out.p) p *= inverse;
+  for (double& p : out.p) out.key_weight += p *= inverse;
   out.p_sink *= inverse;
 
   if (contract.order == SumOrder::ascending)
     follow_order(row, rules, s.z, out);
   else
-    any_order(row, rules, out);
+    any_order(row, rules, s.z, out);
   out.rescale_count += (contract.chunks > 1 ? 1 : 0) + (row.has_sink() ? 1 : 0);
 
   const Deviations deviations(rules, out);
   std::vector<Deviation> dev(n);
-  double below = 0, excess = 0, seen = 0, unsaturated = 0, largest_tie = 0;
+  double below = 0, excess = 0, unsaturated = 0, largest_tie = 0;
   for (std::size_t i = 0; i < n; ++i) {
     const double p = out.p[i], dphi = s.dphi.empty() ? 1.0 : s.dphi[i];
     const double tie = row.tie.empty() ? 0.0 : static_cast<double>(row.tie[i]);
@@ -222,7 +234,6 @@ ScoreBudget score_budget(const RowScores& row, const BudgetRules& rules) {
                             dphi, s.z[i], row.mask[i], p, out.det_shares, out.stat_shares);
     below += weight_below(p, dev[i].d);
     excess += first_order_excess(p, dev[i]);
-    seen += p;
     unsaturated += p * dphi;
     largest_tie = std::max(largest_tie, tie);
     if (p > kNegligible) out.tie_shift = std::max(out.tie_shift, charged * dphi);
@@ -240,7 +251,7 @@ ScoreBudget score_budget(const RowScores& row, const BudgetRules& rules) {
     out.inadmissible = Inadmissible::structured_data;
   else if (!(excess <= 0.25))
     out.inadmissible = Inadmissible::not_first_order;
-  else if (!(unsaturated >= 0.02 * seen))
+  else if (!(unsaturated >= 0.02 * out.key_weight))
     out.inadmissible = Inadmissible::softcap_saturated;
 
   // Weights of the second pass over V, in units that keep f32 away from overflow and underflow.
@@ -284,7 +295,7 @@ ScoreBudget score_budget(const RowScores& row, const BudgetRules& rules) {
   }
   // A sink that enters last rescales everything once more (one that enters first does not: the bound covers both).
   if (row.has_sink() && contract.order == SumOrder::ascending && contract.chunks <= 1)
-    out.rescales.push_back({out.active.size(), seen, std::max(0.0, row.sink - last_visible), true});
+    out.rescales.push_back({out.active.size(), out.key_weight, std::max(0.0, row.sink - last_visible), true});
   return out;
 }
 

@@ -70,6 +70,7 @@ struct ScoreBudget {
   double rescale_count = 0;  // R
   double sum_l_squared = 0;  // sum L_t^2
   double lost_l = 0;         // sum [p_t < 4 u_l L_t] min(p_t, u_l L_t)
+  double key_weight = 0;     // sum p_j, sink excluded
   double peak_sum = 0;       // largest partial sum of weights in the kernel's own scale (narrow accumulators only)
   std::vector<double> raw_weight, raw_factor;  // per visible key: exp(z - M_t), and what the sums before it shrink by
   double total_deviation = 0;                  // sum w_j / W, sink included

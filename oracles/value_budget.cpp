@@ -296,8 +296,12 @@ void ValueBudget::add_peak(const DecodedBlock& v) {
     raw_.assign(d_v_, 0.0);
     next_visible_ = 0;
   }
-  if (!ordered()) {
-    for (std::size_t e = 0; e < d_v_; ++e) peak_ = std::max(peak_, (a_[e] + std::abs(o_[e])) / 2 * scores_.l);
+  if (!ordered()) {  // from the weights' scale to the kernel's; a sink may come last
+    const double to_raw = scores_.key_weight > 1e-300 ? scores_.peak_sum / scores_.key_weight : 0;
+    for (std::size_t e = 0; e < d_v_; ++e) {
+      const double raw = to_raw > 0 ? (a_[e] + std::abs(o_[e])) / 2 * to_raw : scores_.peak_sum * largest_value();
+      peak_ = std::max(peak_, raw);
+    }
     return;
   }
   for (; next_visible_ < row_.key.size() && row_.key[next_visible_] < v.end; ++next_visible_) {
