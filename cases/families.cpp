@@ -74,9 +74,11 @@ bool is_generic(const Case& c) {
   // Equal scores round equally, and their errors add up instead of averaging out.
   if (c.problem.scale == 0) return false;
   const ResolvedData data = resolve(c.data);
-  if (data.scores == Family::normal && data.scores_arg == 0) return false;
-  if (data.scores == Family::huge && data.scores_arg == 0) return false;
-  if (data.has_values && data.values == Family::v_scale && data.values_arg == 0) return false;
+  if ((data.scores == Family::normal || data.scores == Family::huge) && data.scores_arg == 0) return false;
+  // So far from its deviation, or so large or small, stored V is nearly constant.
+  const double size = std::abs(data.values_arg);
+  if (data.has_values && data.values == Family::v_shift && size > 256) return false;
+  if (data.has_values && data.values == Family::v_scale && !(size >= 1e-3 && size <= 1e4)) return false;
   // A large finite bias swallows the digits that make scores differ.
   for (const MaskTerm& term : c.problem.mask.terms) {
     const bool biased = term.kind == MaskKind::finite || term.kind == MaskKind::random;

@@ -18,9 +18,15 @@ std::int64_t whole_arg(const MaskTerm& term, std::int64_t default_value) {
   return term.arg == 0 ? default_value : static_cast<std::int64_t>(term.arg);
 }
 
+bool has_edge(MaskKind kind) {
+  return kind == MaskKind::causal || kind == MaskKind::causal_top_left || kind == MaskKind::window ||
+         kind == MaskKind::used || kind == MaskKind::left || kind == MaskKind::document;
+}
+
 KeyRange term_range(const AttentionProblem& p, const MaskTerm& term, std::int64_t i, std::int64_t plane) {
   const std::int64_t shift = plane % kShifts;
-  const auto arg = static_cast<std::int64_t>(term.arg);
+  // Terms with an edge have whole arguments (rules.h); the cast is not defined for every bias of `finite`.
+  const auto arg = has_edge(term.kind) ? static_cast<std::int64_t>(term.arg) : 0;
   const auto moved_back = [&](std::int64_t limit) {
     return limit > 0 ? std::max<std::int64_t>(limit - shift, 0) : limit;
   };

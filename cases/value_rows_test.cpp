@@ -269,6 +269,9 @@ TEST(Families, GenericIsWhatCannotRoundAlike) {
   EXPECT_FALSE(generic("data=integer"));
   EXPECT_FALSE(generic("data=normal:0"));
   EXPECT_FALSE(generic("scale=0"));
+  EXPECT_TRUE(generic("data=v_scale:2000"));
+  EXPECT_FALSE(generic("data=v_scale:1e6"));
+  EXPECT_FALSE(generic("data=v_shift:1000"));
   EXPECT_FALSE(generic("mask=finite:-65504"));
 }
 
