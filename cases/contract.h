@@ -37,6 +37,7 @@ struct ArithmeticContract {
   std::int64_t chunks = 1;      // split-KV: number of KV chunks (1: not split), chunk = ceil(n_kv / chunks) keys
   SumOrder order = SumOrder::ascending;
   bool products_rounded = false;     // p*v rounded before it is added (no FMA)
+  bool p_normalised = false;         // P is divided by the row sum before it is stored: its floor is not scaled by 1/l
   bool truncating = false;           // accumulators truncate: only B_det applies
   bool lazy_rescale = false;         // the accumulator may run up to 2^8 ahead of the running maximum
   bool needs_finite_hidden = false;  // hidden keys must hold finite bytes (verdict STALE is not bad then)

@@ -196,8 +196,10 @@ void ValueBudget::element(std::size_t e, const QTerms& q, RowBudget& out) const 
   const double n = static_cast<double>(row_.key.size()), r = scores_.rescale_count,
                chunks = static_cast<double>(std::max<std::int64_t>(c.chunks, 1));
   const double omega_out = c.omega_out * unit_;
-  const double p_floor = extra_ ? c.omega / scores_.l * s.v_abs : c.omega / scores_.l * n * s.most;
-  const double acc_floor = (n + r) * c.omega_acc / scores_.l * unit_;
+  // Floors are in units of what is stored: weights below the row sum, or weights already divided by it.
+  const double whole = c.p_normalised ? 1 : scores_.l;
+  const double p_floor = extra_ ? c.omega / whole * s.v_abs : c.omega / whole * n * s.most;
+  const double acc_floor = (n + r) * c.omega_acc / whole * unit_;
 
   // Equations 2 and 3.
   const bool hull_binds = scores_.hull_only || !(s.score < s.hull);
@@ -222,10 +224,10 @@ void ValueBudget::element(std::size_t e, const QTerms& q, RowBudget& out) const 
   const double variances[] = {
       s.variance,
       q.variance,
-      square(c.u_p) / 3 * s.p_squared + (extra_ ? square(c.omega / scores_.l) * s.v_squared : square(p_floor)),
+      square(c.u_p) / 3 * s.p_squared + (extra_ ? square(c.omega / whole) * s.v_squared : square(p_floor)),
       square(c.u_acc) / 3 *
               (s.n_squared + n_rescaled_[e] + (chunks + 2) * square(s.o) + (c.products_rounded ? s.product : 0)) +
-          (n + r) * square(c.omega_acc / scores_.l * unit_) / 3,
+          (n + r) * square(c.omega_acc / whole * unit_) / 3,
       g_rescaled_[e],
       square(c.u_l) / 3 * scores_.sum_l_squared * square(s.o),
       (square(c.u_out) + 4 * kU * kU) * square(s.o),

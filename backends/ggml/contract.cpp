@@ -79,6 +79,7 @@ void unfused(ArithmeticContract& c, const AttentionProblem& p, const CpuArithmet
   c.products_rounded = !cpu.fma;
   c.tile = p.n_kv < 1 ? 1 : p.n_kv;  // the whole row is there before its maximum is taken
   // P goes into the second product as V's operand type; quantised V is made f32 first.
+  c.p_normalised = true;
   c.u_p = kUnitF32;
   if (p.v_type == DType::f16) {
     c.u_p = kUnitF16;
