@@ -39,14 +39,20 @@ constexpr std::size_t index(Region r) { return static_cast<std::size_t>(r); }
 
 int create_shared_memory() {
 #ifdef __linux__
-  return memfd_create("attest-place", MFD_CLOEXEC);
+  const int fd = memfd_create("attest", MFD_CLOEXEC);
 #else
   static std::atomic<int> serial{0};
   const std::string name = fmt::format("/attest.{}.{}", getpid(), serial++);
   const int fd = shm_open(name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   if (fd >= 0) shm_unlink(name.c_str());
-  return fd;
 #endif
+  return fd < 0 ? fd : to_high_fd(fd);
+}
+
+int to_high_fd(int fd) {
+  const int high = fcntl(fd, F_DUPFD_CLOEXEC, kFirstHighFd);
+  close(fd);
+  return high;
 }
 
 std::string_view region_name(Region region) {

@@ -16,8 +16,13 @@ enum class Region : std::uint8_t { q, k, v, mask, sinks, out };
 inline constexpr int kRegionCount = 6;
 std::string_view region_name(Region region);
 
-// An anonymous shared memory object, close-on-exec; -1 with errno set.
+// An anonymous shared memory object, close-on-exec, with a descriptor above every one a subject inherits; -1 with
+// errno set.
 int create_shared_memory();
+
+// Moves a descriptor above every one a subject inherits, so that dup2 in the child never clobbers a source.
+inline constexpr int kFirstHighFd = 200;
+int to_high_fd(int fd);
 
 inline constexpr std::size_t kRegionAlignment = 64;         // of every allocation's first byte
 inline constexpr std::size_t kGuardBytes = std::size_t{64} << 10;  // PROT_NONE on both sides in the subject
@@ -44,6 +49,8 @@ class Place {
   Place(Place&& other) noexcept;
   Place& operator=(Place&&) = delete;
 
+  // Creates the shared memory object, so that fd() can be handed to a subject.
+  Expected<void> open();
   // Makes room for a plan; contents are lost where a region grows. Errors: no memory, no shared memory.
   Expected<void> prepare(const InputPlan& plan, bool left_aligned);
   // Gives memory back to the system when more than `keep` bytes are held.
@@ -59,7 +66,6 @@ class Place {
   bool red_zones_hold(std::uint8_t pattern) const;
 
  private:
-  Expected<void> open();
   void unmap();
 
   int fd_ = -1;

@@ -25,15 +25,8 @@ namespace attest {
 
 namespace {
 
-constexpr int kFirstHighFd = 200;  // above every descriptor a subject inherits, so that dup2 never clobbers a source
 constexpr double kStartTimeout = 60;
 constexpr std::size_t kStderrKept = 4096;
-
-int to_high_fd(int fd) {
-  const int high = fcntl(fd, F_DUPFD_CLOEXEC, kFirstHighFd);
-  close(fd);
-  return high;
-}
 
 class ProcessSubject final : public Subject {
  public:
@@ -76,8 +69,6 @@ Expected<void> ProcessSubject::open_files() {
   if (fault_fd_ < 0 || stderr_fd_ < 0 || ftruncate(fault_fd_, sizeof(protocol::FaultReport)) != 0) {
     return harness_error(fmt::format("cannot create shared memory for a subject: {}", std::strerror(errno)));
   }
-  fault_fd_ = to_high_fd(fault_fd_);
-  stderr_fd_ = to_high_fd(stderr_fd_);
   fcntl(stderr_fd_, F_SETFL, O_APPEND);
   void* fault = mmap(nullptr, sizeof(protocol::FaultReport), PROT_READ | PROT_WRITE, MAP_SHARED, fault_fd_, 0);
   if (fault == MAP_FAILED) return harness_error(fmt::format("cannot map a fault report: {}", std::strerror(errno)));

@@ -1,0 +1,345 @@
+#include "harness/compare.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <span>
+
+#include <fmt/format.h>
+
+#include "oracles/eigen_reference.h"
+#include "oracles/error_budget.h"
+#include "oracles/scalar_oracle.h"
+
+namespace attest {
+
+namespace {
+
+constexpr std::size_t kMostDoubts = 256;     // rows in doubt confirmed by the scalar oracle, worst first
+constexpr std::size_t kContractRows = 4;     // rows on which the error against exact Q is reported
+// Both references work in fp64: they must agree to this share of the rigorous f32 bound (2^-29 would be exact; the
+// rest covers their different orders of summation and Q's exact emulation).
+constexpr double kReferenceShare = 0x1p-20;
+
+std::span<const float> output_row(const TensorView& out, const Row& row) {
+  return {reinterpret_cast<const float*>(out.row(row.head, row.query, row.seq)), static_cast<std::size_t>(out.ne[0])};
+}
+
+bool finite(float x) { return (std::bit_cast<std::uint32_t>(x) & 0x7f800000U) != 0x7f800000U; }
+
+// err / B with 0/0 = 0; never NaN for finite input.
+double ratio(double error, double budget) {
+  if (error == 0) return 0;
+  return budget > 0 ? error / budget : std::numeric_limits<double>::infinity();
+}
+
+// Whole-output error measures, over the judged rows with a ratio.
+class Measures {
+ public:
+  void add(double got, double expected) {
+    const double error = std::abs(got - expected);
+    squared_error_ += error * error;
+    squared_ += expected * expected;
+    got_squared_ += got * got;
+    dot_ += got * expected;
+    max_ = std::max(max_, error);
+    const auto reference = static_cast<float>(std::abs(expected));
+    const float next = std::nextafter(reference, std::numeric_limits<float>::infinity());
+    ulps_.push_back(static_cast<float>(error / (static_cast<double>(next) - static_cast<double>(reference))));
+  }
+  void report(VerdictRecord& record) {
+    if (ulps_.empty()) return;
+    const auto n = static_cast<double>(ulps_.size());
+    // The floor keeps NMSE from being noise where a dominant sink makes the reference vanish.
+    record.nmse = squared_error_ / std::max(squared_, 1e-30 * n);
+    record.max_abs = max_;
+    record.cosine = squared_ > 0 && got_squared_ > 0 ? dot_ / std::sqrt(squared_ * got_squared_) : 1.0;
+    record.ulp_p50 = percentile(0.50);
+    record.ulp_p99 = percentile(0.99);
+    record.ulp_max = *std::max_element(ulps_.begin(), ulps_.end());
+  }
+
+ private:
+  double percentile(double p) {
+    const auto at = ulps_.begin() + static_cast<std::ptrdiff_t>(p * static_cast<double>(ulps_.size() - 1));
+    std::nth_element(ulps_.begin(), at, ulps_.end());
+    return *at;
+  }
+  double squared_error_ = 0, squared_ = 0, got_squared_ = 0, dot_ = 0, max_ = 0;
+  std::vector<float> ulps_;
+};
+
+// NaN, Inf and unwritten elements, wherever they are.
+struct Scan {
+  std::int64_t unwritten = 0, nonfinite = 0;
+  std::vector<Row> rows;  // with a non-finite element
+  WorstElement first_unwritten, first_nonfinite;
+};
+
+Scan scan(const TensorView& out) {
+  Scan found;
+  for (std::int64_t s = 0; s < out.ne[3]; ++s) {
+    for (std::int64_t h = 0; h < out.ne[1]; ++h) {
+      for (std::int64_t i = 0; i < out.ne[2]; ++i) {
+        const Row row{s, h, i};
+        const auto values = output_row(out, row);
+        bool all_finite = true;
+        for (const float v : values) all_finite &= finite(v);
+        if (all_finite) continue;
+        found.rows.push_back(row);
+        for (std::size_t e = 0; e < values.size(); ++e) {
+          if (finite(values[e])) continue;
+          const bool unwritten = std::bit_cast<std::uint32_t>(values[e]) == kUnwrittenBits;
+          auto& count = unwritten ? found.unwritten : found.nonfinite;
+          auto& first = unwritten ? found.first_unwritten : found.first_nonfinite;
+          if (count++ == 0) {
+            first = {s, h, i, static_cast<std::int64_t>(e), static_cast<double>(values[e]), 0, 0, ""};
+          }
+        }
+      }
+    }
+  }
+  return found;
+}
+
+struct Doubt {
+  std::size_t index;  // into key.rows()
+  double ratio;
+};
+
+class Comparison {
+ public:
+  Comparison(Key& key, const ArithmeticContract& contract, const TensorView& out, VerdictRecord& record)
+      : key_(key),
+        contract_(contract),
+        out_(out),
+        record_(record),
+        answer_(key.under(contract.q_rounding)),
+        d_v_(static_cast<std::size_t>(out.ne[0])) {}
+
+  Ruling rule();
+
+ private:
+  void describe(const Scan& found);
+  void judge_rows(const Scan& found);
+  void judge_row(std::size_t index, const RowBudget& budget);
+  bool confirm();
+  void report_contract_error();
+  void report_parties();
+  std::span<const double> eigen(std::size_t index) const {
+    return std::span(answer_.eigen).subspan(index * d_v_, d_v_);
+  }
+
+  Key& key_;
+  const ArithmeticContract& contract_;
+  const TensorView& out_;
+  VerdictRecord& record_;
+  const Key::Answer& answer_;
+  std::size_t d_v_;
+  Measures measures_;
+  std::vector<Doubt> doubts_;
+  std::vector<RowBudget> budgets_;
+  double worst_ = -1;
+  bool above_suspect_ = false, above_fail_ = false, nonfinite_ = false;
+};
+
+void Comparison::judge_row(std::size_t index, const RowBudget& budget) {
+  const Row& row = key_.rows()[index];
+  if (budget.range) {
+    ++record_.rows_range;
+    return;
+  }
+  if (budget.dead) ++record_.rows_dead;
+  if (budget.inadmissible != Inadmissible::no) ++record_.rows_det;
+  const auto got = output_row(out_, row);
+  const auto expected = eigen(index);
+  double row_worst = 0;
+  for (std::size_t e = 0; e < d_v_; ++e) {
+    const auto value = static_cast<double>(got[e]);
+    if (!finite(got[e])) {
+      nonfinite_ = true;
+      continue;
+    }
+    const double error = std::abs(value - expected[e]);
+    measures_.add(value, expected[e]);
+    const double r = ratio(error, budget.fail[e]);
+    row_worst = std::max(row_worst, r);
+    if (!(error <= budget.suspect[e])) above_suspect_ = true;
+    if (!(error <= budget.fail[e])) {
+      above_fail_ = true;
+      ++record_.bad_elements;
+    }
+    if (r > worst_) {
+      worst_ = r;
+      record_.worst = {row.seq,     row.head,       row.query, static_cast<std::int64_t>(e), value, expected[e],
+                       budget.fail[e], std::string(term_name(budget.dominant[e]))};
+    }
+  }
+  if (row_worst > 0.5) doubts_.push_back({index, row_worst});
+}
+
+void Comparison::judge_rows(const Scan& found) {
+  const ErrorBudget budget(*answer_.inputs, contract_, key_.generic());
+  budgets_ = budget.rows(key_.rows());
+  record_.rows_judged = static_cast<std::int64_t>(key_.rows().size());
+  for (std::size_t i = 0; i < key_.rows().size(); ++i) judge_row(i, budgets_[i]);
+  // A non-finite row outside the judged ones is bad unless the contract predicts its overflow.
+  for (const Row& row : found.rows) {
+    if (std::binary_search(key_.rows().begin(), key_.rows().end(), row)) continue;
+    if (budget.row(row).range) {
+      ++record_.rows_range;
+    } else {
+      nonfinite_ = true;
+      break;
+    }
+  }
+  record_.err_over_b = std::max(worst_, 0.0);
+  measures_.report(record_);
+}
+
+// The scalar oracle speaks on the sample and on the rows in doubt. False: the references contradict each other.
+bool Comparison::confirm() {
+  std::sort(doubts_.begin(), doubts_.end(), [](const Doubt& a, const Doubt& b) { return a.ratio > b.ratio; });
+  if (doubts_.size() > kMostDoubts) doubts_.resize(kMostDoubts);
+  std::vector<Row> rows = key_.sample();
+  for (const auto& doubt : doubts_) rows.push_back(key_.rows()[doubt.index]);
+  std::sort(rows.begin(), rows.end());
+  rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
+  record_.rows_confirmed = static_cast<std::int64_t>(rows.size());
+
+  const RowValues truth = scalar_oracle(answer_.inputs->inputs(), rows);
+  const ErrorBudget plain(*answer_.inputs, ArithmeticContract{.q_rounding = contract_.q_rounding}, false);
+  const std::vector<RowBudget> own = plain.rows(rows);
+  bool agree = true, confirmed_fail = false;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const auto at = static_cast<std::size_t>(std::lower_bound(key_.rows().begin(), key_.rows().end(), rows[i]) -
+                                             key_.rows().begin());
+    const auto second = eigen(at);
+    const auto got = output_row(out_, rows[i]);
+    for (std::size_t e = 0; e < d_v_; ++e) {
+      const double first = truth[i * d_v_ + e];
+      if (!(std::abs(first - second[e]) <= kReferenceShare * own[i].det[e])) {
+        if (agree) {
+          record_.worst = {rows[i].seq, rows[i].head, rows[i].query, static_cast<std::int64_t>(e),
+                           second[e],   first,        own[i].det[e] * kReferenceShare, "reference"};
+          record_.detail = "Eigen and the scalar oracle disagree (got: Eigen, expected: scalar oracle)";
+        }
+        agree = false;
+      }
+      if (!budgets_[at].range && !(std::abs(static_cast<double>(got[e]) - first) <= budgets_[at].fail[e])) {
+        confirmed_fail = true;
+      }
+    }
+  }
+  if (agree && above_fail_ && !confirmed_fail) {
+    record_.detail = "Eigen finds an error above the budget that the scalar oracle does not";
+    return false;
+  }
+  return agree;
+}
+
+void Comparison::report_contract_error() {
+  if (contract_.q_rounding == QRounding::none) return;
+  const std::vector<Row> rows(key_.sample().begin(),
+                              key_.sample().begin() +
+                                  static_cast<std::ptrdiff_t>(std::min(kContractRows, key_.sample().size())));
+  const RowValues exact = eigen_reference<double>(key_.inputs(), rows);
+  double error = 0, reference = 0;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const auto got = output_row(out_, rows[i]);
+    for (std::size_t e = 0; e < d_v_; ++e) {
+      const double x = exact[i * d_v_ + e];
+      if (!finite(got[e])) continue;
+      error += (static_cast<double>(got[e]) - x) * (static_cast<double>(got[e]) - x);
+      reference += x * x;
+    }
+  }
+  record_.contract_nmse = error / std::max(reference, 1e-30 * static_cast<double>(rows.size() * d_v_));
+}
+
+// Who else is how far off: tells a wrong backend from a hard problem.
+void Comparison::report_parties() {
+  const std::vector<Row>& rows = key_.sample();
+  const auto add = [&](const char* party, const RowValues& values) {
+    PartyError error{party, 0, 0};
+    double squared = 0, reference = 0;
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const auto at = static_cast<std::size_t>(std::lower_bound(key_.rows().begin(), key_.rows().end(), rows[i]) -
+                                               key_.rows().begin());
+      const auto expected = eigen(at);
+      for (std::size_t e = 0; e < d_v_; ++e) {
+        const double d = values[i * d_v_ + e] - expected[e];
+        squared += d * d;
+        reference += expected[e] * expected[e];
+        error.max_abs = std::max(error.max_abs, std::abs(d));
+      }
+    }
+    error.nmse = squared / std::max(reference, 1e-30 * static_cast<double>(rows.size() * d_v_));
+    record_.parties.push_back(error);
+  };
+  add("scalar oracle", scalar_oracle(answer_.inputs->inputs(), rows));
+  const RowValues single = eigen_reference<float>(answer_.inputs->inputs(), rows);
+  add("eigen:f32", single);
+  if (contract_.q_rounding != QRounding::none) {
+    add("exact Q", eigen_reference<double>(key_.inputs(), rows));
+  }
+}
+
+void Comparison::describe(const Scan& found) {
+  const AttentionProblem& p = key_.the_case().problem;
+  record_.path = contract_.path_name();
+  record_.rows = p.n_seq * p.n_head * p.n_q;
+  record_.prec_not_honoured = p.prec == Precision::f32 && !contract_.honours_prec_f32;
+  record_.bad_elements = found.unwritten;
+}
+
+Ruling Comparison::rule() {
+  const Scan found = scan(out_);
+  describe(found);
+  if (found.unwritten > 0) {
+    record_.worst = found.first_unwritten;
+    record_.err_over_b = std::numeric_limits<double>::quiet_NaN();
+    record_.detail = fmt::format("{} elements were not written", found.unwritten);
+    return {Verdict::UNWRITTEN, false};
+  }
+  judge_rows(found);
+  report_contract_error();
+  const bool agree = confirm();
+  if (!agree) {
+    report_parties();
+    return {Verdict::ORACLE, false};
+  }
+  if (nonfinite_) {
+    record_.worst = found.first_nonfinite;
+    record_.bad_elements += found.nonfinite;
+    record_.err_over_b = std::numeric_limits<double>::quiet_NaN();
+    record_.detail = fmt::format("{} elements are NaN or Inf where the references are finite", found.nonfinite);
+    report_parties();
+    return {Verdict::NAN_, false};
+  }
+  if (above_fail_) {
+    report_parties();
+    return {Verdict::FAIL, false};
+  }
+  if (record_.rows_range == record_.rows_judged && record_.rows_judged > 0) {
+    record_.err_over_b = std::numeric_limits<double>::quiet_NaN();
+    record_.detail = "the stated contract predicts overflow in every judged row";
+    return {Verdict::RANGE, false};
+  }
+  return {Verdict::PASS, above_suspect_};
+}
+
+}  // namespace
+
+void fill_unwritten(const MutableTensorView& out) {
+  auto* bits = reinterpret_cast<std::uint32_t*>(out.data);
+  std::fill(bits, bits + out.elements(), kUnwrittenBits);
+}
+
+Ruling compare(Key& key, const ArithmeticContract& contract, const TensorView& out, VerdictRecord& record) {
+  return Comparison(key, contract, out, record).rule();
+}
+
+}  // namespace attest

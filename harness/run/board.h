@@ -1,0 +1,50 @@
+// What the slots of one run share: the queue of cases, the listener, the counts, the reasons to stop.
+#pragma once
+
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "harness/run/runner.h"
+
+namespace attest {
+
+class Board {
+ public:
+  Board(const RunPlan& plan, const RunOptions& options, RunListener& listener, int jobs);
+
+  // The next cases to run: one large case, or several tiny ones that travel together. Empty: nothing left, or stop.
+  std::vector<const Case*> take();
+
+  void started(const Case& c, const std::string& line, const std::string& backend);
+  void ruled(const VerdictRecord& record);
+  void failed(Error error);  // the harness could not go on
+  bool stopping() const;
+
+  // A case with N threads holds N of the run's slots while it runs.
+  void hold(int slots);
+  void release(int slots);
+
+  const RunPlan& plan() const { return plan_; }
+  const RunOptions& options() const { return options_; }
+  RunSummary& summary() { return summary_; }
+  const std::optional<Error>& error() const { return error_; }
+
+ private:
+  const RunPlan& plan_;
+  const RunOptions& options_;
+  RunListener& listener_;
+  std::vector<std::size_t> order_;  // longest first
+  std::size_t next_ = 0;
+  std::mutex queue_mutex_;
+  std::mutex event_mutex_;
+  std::mutex hold_mutex_;
+  std::condition_variable freed_;
+  int free_;
+  RunSummary summary_;
+  std::optional<Error> error_;
+  std::atomic<bool> stop_{false};
+};
+
+}  // namespace attest

@@ -1,0 +1,278 @@
+#include "harness/run/slot.h"
+
+#include <chrono>
+
+#include <fmt/format.h>
+
+#include "cases/inputs.h"
+#include "cases/rng.h"
+#include "harness/ledger.h"
+
+namespace attest {
+
+namespace {
+
+constexpr std::size_t kPlaces = 16;               // for a batch, plus one spare
+constexpr std::size_t kKeepBytes = 64U << 20;     // shared memory a place may keep between cases
+constexpr std::uint8_t kRedZone = 0xa5;
+constexpr int kFreshSeeds = 3, kFreshFailures = 2;  // SUSPECT: failing again on two of three seeds is FAIL
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+bool hides_nonfinite(const PoisonSpec& poison) {
+  const bool hidden = poison.where == PoisonWhere::hidden || poison.where == PoisonWhere::everywhere;
+  return hidden && (poison.what == PoisonWhat::nan || poison.what == PoisonWhat::inf ||
+                    poison.what == PoisonWhat::random);
+}
+
+}  // namespace
+
+double default_deadline(const AttentionProblem& problem) {
+  // 0.2 GFLOP/s is slower than any backend met so far; the constant covers start-up and a busy machine.
+  return 10.0 + flop(problem) / 2e8;
+}
+
+Slot::Slot(Board& board, const SubjectMaker& make_subject) : board_(board), make_subject_(make_subject) {}
+
+Expected<void> Slot::start() {
+  std::vector<int> fds;
+  for (std::size_t i = 0; i <= kPlaces; ++i) {
+    places_.push_back(std::make_unique<Place>());
+    if (auto opened = places_.back()->open(); !opened) return opened;
+    fds.push_back(places_.back()->fd());
+  }
+  for (const auto& backend : board_.plan().backends) {
+    subjects_.push_back(make_subject_(backend, fds));
+    auto info = subjects_.back()->start();
+    if (!info) return Unexpected(info.error());
+    infos_.push_back(*info);
+    alive_.push_back(true);
+  }
+  return {};
+}
+
+double Slot::deadline(const Case& c) const {
+  const double asked = board_.options().timeout_s;
+  return asked > 0 ? asked : default_deadline(c.problem);
+}
+
+void Slot::work() {
+  for (auto cases = board_.take(); !cases.empty(); cases = board_.take()) {
+    int slots = 1;
+    for (const Case* c : cases) slots = std::max(slots, c->problem.threads);
+    board_.hold(slots);
+    run_batch(cases);
+    board_.release(slots);
+  }
+}
+
+Expected<void> Slot::seat(Seat& seat, const Case& c, std::size_t place) {
+  seat.c = &c;
+  seat.index = place;
+  seat.place = places_[place].get();
+  seat.line = text(c);
+  seat.id = case_id(c);
+  const InputPlan plan = plan_inputs(c.problem);
+  if (auto ready = seat.place->prepare(plan, false); !ready) return ready;
+  fill_inputs(c, plan, seat.place->buffers());
+  seat.key = std::make_unique<Key>(c, input_views(c, plan, seat.place->buffers()), board_.options().key);
+  return {};
+}
+
+void Slot::run_batch(const std::vector<const Case*>& cases) {
+  std::vector<Seat> seats(cases.size());
+  for (std::size_t i = 0; i < cases.size(); ++i) {
+    if (auto ready = seat(seats[i], *cases[i], i); !ready) return board_.failed(ready.error());
+  }
+  for (std::size_t b = 0; b < subjects_.size() && !board_.stopping(); ++b) run_on(b, seats);
+  for (std::size_t i = 0; i < cases.size(); ++i) places_[i]->trim(kKeepBytes);
+}
+
+void Slot::run_on(std::size_t backend, std::vector<Seat>& all) {
+  std::vector<Seat*> seats;
+  for (Seat& s : all) {
+    VerdictRecord record = blank(backend, s);
+    if (board_.options().ledger != nullptr &&
+        board_.options().ledger->quarantine(*s.c, infos_[backend].name, record)) {
+      board_.ruled(record);
+      continue;
+    }
+    seats.push_back(&s);
+  }
+  if (!seats.empty() && !alive_[backend] && !revive(backend)) return;
+  for (Seat* s : seats) {
+    board_.started(*s->c, s->line, infos_[backend].name);
+    post(backend, *s);
+  }
+  std::vector<std::pair<Seat*, Result>> open;  // to be settled once the subject has nothing else to do
+  for (std::size_t i = 0; i < seats.size(); ++i) {
+    Result result = collect(backend, *seats[i]);
+    if (result.finished) {
+      const Verdict v = result.record.verdict;
+      const bool look_again = result.suspect || v == Verdict::FAIL || v == Verdict::NAN_;
+      if (look_again) {
+        open.emplace_back(seats[i], std::move(result));
+      } else {
+        settle_ledger(*seats[i]->c, result.record);
+        board_.ruled(result.record);
+      }
+      continue;
+    }
+    settle_fault(backend, *seats[i], result);
+    settle_ledger(*seats[i]->c, result.record);
+    board_.ruled(result.record);
+    if (!alive_[backend] && !revive(backend)) return;
+    for (std::size_t j = i + 1; j < seats.size(); ++j) post(backend, *seats[j]);
+  }
+  for (auto& [s, result] : open) {
+    settle_suspect(backend, *s->c, result);
+    settle_stale(backend, *s->c, result);
+    settle_ledger(*s->c, result.record);
+    board_.ruled(result.record);
+  }
+}
+
+bool Slot::revive(std::size_t backend) {
+  auto info = subjects_[backend]->start();
+  alive_[backend] = info.has_value();
+  if (!info) board_.failed(info.error());
+  return alive_[backend];
+}
+
+VerdictRecord Slot::blank(std::size_t backend, const Seat& seat) const {
+  VerdictRecord record;
+  record.case_id = seat.id;
+  record.line = seat.line;
+  record.backend = infos_[backend].name;
+  record.build_id = infos_[backend].build_id;
+  record.suite = board_.plan().suite;
+  record.tags = seat.c->tags;
+  const AttentionProblem& p = seat.c->problem;
+  record.rows = p.n_seq * p.n_head * p.n_q;
+  return record;
+}
+
+void Slot::post(std::size_t backend, Seat& seat) {
+  const InputPlan plan = plan_inputs(seat.c->problem);
+  fill_unwritten(output_view(plan, seat.place->buffers()));
+  seat.place->fill_red_zones(kRedZone);
+  subjects_[backend]->post(seat.index, *seat.place, *seat.c, seat.line);
+}
+
+Slot::Result Slot::collect(std::size_t backend, Seat& seat) {
+  Result result{blank(backend, seat)};
+  VerdictRecord& record = result.record;
+  const auto verdict = [&](Verdict v, std::string detail) {
+    record.verdict = v;
+    record.detail = std::move(detail);
+  };
+  Subject& subject = *subjects_[backend];
+  SubjectAnswer answer = subject.next(deadline(*seat.c));
+  const ArithmeticContract contract = answer.contract;
+  if (answer.kind == SubjectAnswer::Kind::accepted) {
+    record.path = contract.path_name();
+    // The key is worked out while the subject runs the case.
+    const auto start = std::chrono::steady_clock::now();
+    seat.key->under(contract.q_rounding);
+    record.judge_s = seconds_since(start);
+    answer = subject.next(deadline(*seat.c));
+  }
+  switch (answer.kind) {
+    case SubjectAnswer::Kind::unsupported: verdict(Verdict::UNSUPPORTED, answer.text); return result;
+    case SubjectAnswer::Kind::failed: verdict(Verdict::ERROR, answer.text); return result;
+    case SubjectAnswer::Kind::fault:
+      alive_[backend] = false;
+      verdict(answer.fault.verdict, answer.fault.detail);
+      result.finished = false;
+      return result;
+    default: break;
+  }
+  record.backend_cpu_s = answer.cpu_seconds;
+  record.backend_wall_s = answer.wall_seconds;
+  const auto start = std::chrono::steady_clock::now();
+  const InputPlan plan = plan_inputs(seat.c->problem);
+  const Ruling ruling =
+      compare(*seat.key, contract, output_view(plan, seat.place->buffers()).view(), record);
+  record.judge_s += seconds_since(start);
+  record.verdict = ruling.verdict;
+  result.suspect = ruling.suspect;
+  if (!seat.place->red_zones_hold(kRedZone)) verdict(Verdict::OOB, "bytes next to the output were written");
+  return result;
+}
+
+Slot::Result Slot::run_alone(std::size_t backend, const Case& c) {
+  Seat alone;
+  Result result;
+  if (auto ready = seat(alone, c, kPlaces); !ready) {
+    board_.failed(ready.error());
+    result.record = blank(backend, alone);
+    result.record.verdict = Verdict::ERROR;
+    result.record.detail = ready.error().text();
+    return result;
+  }
+  if (!alive_[backend] && !revive(backend)) {
+    result.record = blank(backend, alone);
+    result.record.verdict = Verdict::ERROR;
+    result.record.detail = "the backend could not be started again";
+    return result;
+  }
+  post(backend, alone);
+  result = collect(backend, alone);
+  places_[kPlaces]->trim(kKeepBytes);
+  return result;
+}
+
+// A fault is looked at once more, alone: the same again is the verdict, anything else is FLAKY.
+void Slot::settle_fault(std::size_t backend, Seat& seat, Result& result) {
+  const Result again = run_alone(backend, *seat.c);
+  VerdictRecord& record = result.record;
+  const std::string_view first = info(record.verdict).name;
+  const std::string_view second = info(again.record.verdict).name;
+  if (first == second) {
+    record.detail += "; the same alone";
+    return;
+  }
+  record.underlying = first;
+  record.detail = fmt::format("{} ({}); then, alone: {}{}", first, record.detail, second,
+                              again.record.detail.empty() ? "" : " (" + again.record.detail + ")");
+  record.verdict = Verdict::FLAKY;
+}
+
+void Slot::settle_suspect(std::size_t backend, const Case& c, Result& result) {
+  if (!result.suspect || result.record.verdict != Verdict::PASS) return;
+  int failures = 0;
+  for (int i = 1; i <= kFreshSeeds && failures < kFreshFailures; ++i) {
+    Case fresh = c;
+    fresh.seed = mix64(c.seed + static_cast<std::uint64_t>(i)) >> 32;
+    const Result again = run_alone(backend, fresh);
+    ++result.record.suspect_reruns;
+    if (again.suspect || info(again.record.verdict).bad) ++failures;
+  }
+  result.record.suspect = true;
+  if (failures < kFreshFailures) return;
+  result.record.verdict = Verdict::FAIL;
+  result.record.detail = fmt::format("above the 8 sigma budget, and again on {} of {} fresh seeds", failures,
+                                     result.record.suspect_reruns);
+}
+
+// Wrong only because of NaN or Inf in bytes nobody may read: STALE, apart from FAIL.
+void Slot::settle_stale(std::size_t backend, const Case& c, Result& result) {
+  VerdictRecord& record = result.record;
+  if (record.verdict != Verdict::FAIL && record.verdict != Verdict::NAN_) return;
+  if (!hides_nonfinite(c.poison)) return;
+  Case clean = c;
+  clean.poison = {};
+  const Result again = run_alone(backend, clean);
+  if (again.record.verdict != Verdict::PASS) return;
+  record.underlying = info(record.verdict).name;
+  record.verdict = Verdict::STALE;
+  record.detail = "hidden bytes reach the output: the same case passes with finite hidden bytes";
+}
+
+void Slot::settle_ledger(const Case& c, VerdictRecord& record) {
+  if (board_.options().ledger != nullptr) board_.options().ledger->apply(c, record);
+}
+
+}  // namespace attest

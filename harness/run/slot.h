@@ -1,0 +1,63 @@
+// One slot of a run: a judge thread with its places, and one subject per backend.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "harness/compare.h"
+#include "harness/run/board.h"
+#include "harness/run/place.h"
+
+namespace attest {
+
+class Slot {
+ public:
+  Slot(Board& board, const SubjectMaker& make_subject);
+
+  // Creates places and starts the subjects. Must be called before work(); in the thread that will work.
+  Expected<void> start();
+  // Takes cases from the board until there are none. Reports through the board alone.
+  void work();
+
+  const std::vector<SubjectInfo>& backends() const { return infos_; }
+
+ private:
+  struct Seat {  // a case of the batch, in its place
+    const Case* c = nullptr;
+    Place* place = nullptr;
+    std::size_t index = 0;
+    std::string line, id;
+    std::unique_ptr<Key> key;
+  };
+  // What one run of one case on one backend came to.
+  struct Result {
+    VerdictRecord record;
+    bool suspect = false;
+    bool finished = true;  // false: the subject is gone
+  };
+
+  Expected<void> seat(Seat& seat, const Case& c, std::size_t place);
+  void run_batch(const std::vector<const Case*>& cases);
+  void run_on(std::size_t backend, std::vector<Seat>& seats);
+  void post(std::size_t backend, Seat& seat);
+  Result collect(std::size_t backend, Seat& seat);
+  // Runs a case alone in the spare place; restarts the subject where it is gone.
+  Result run_alone(std::size_t backend, const Case& c);
+  void settle_fault(std::size_t backend, Seat& seat, Result& result);
+  void settle_suspect(std::size_t backend, const Case& c, Result& result);
+  void settle_stale(std::size_t backend, const Case& c, Result& result);
+  void settle_ledger(const Case& c, VerdictRecord& record);
+  VerdictRecord blank(std::size_t backend, const Seat& seat) const;
+  bool revive(std::size_t backend);
+  double deadline(const Case& c) const;
+
+  Board& board_;
+  const SubjectMaker& make_subject_;
+  std::vector<std::unique_ptr<Place>> places_;  // the last one is spare: for cases that run alone
+  std::vector<std::unique_ptr<Subject>> subjects_;
+  std::vector<bool> alive_;
+  std::vector<SubjectInfo> infos_;
+};
+
+}  // namespace attest
