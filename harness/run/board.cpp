@@ -23,7 +23,7 @@ bool tiny(const AttentionProblem& problem) {
 }  // namespace
 
 Board::Board(const RunPlan& plan, const RunOptions& options, RunListener& listener, int jobs)
-    : plan_(plan), options_(options), listener_(listener), order_(plan.cases.size()), free_(jobs) {
+    : plan_(plan), options_(options), listener_(listener), order_(plan.cases.size()), free_(jobs), all_(jobs) {
   std::vector<double> cost(plan.cases.size());
   for (std::size_t i = 0; i < cost.size(); ++i) cost[i] = flop(plan.cases[i].problem);
   std::iota(order_.begin(), order_.end(), std::size_t{0});
@@ -80,15 +80,16 @@ bool Board::stopping() const {
 }
 
 void Board::hold(int slots) {
+  const int wanted = std::min(slots, all_);
   std::unique_lock lock(hold_mutex_);
-  freed_.wait(lock, [&] { return free_ >= slots; });
-  free_ -= slots;
+  freed_.wait(lock, [&] { return free_ >= wanted; });
+  free_ -= wanted;
 }
 
 void Board::release(int slots) {
   {
     const std::scoped_lock lock(hold_mutex_);
-    free_ += slots;
+    free_ += std::min(slots, all_);
   }
   freed_.notify_all();
 }

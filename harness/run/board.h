@@ -22,7 +22,7 @@ class Board {
   void failed(Error error);  // the harness could not go on
   bool stopping() const;
 
-  // A case with N threads holds N of the run's slots while it runs.
+  // A case with N threads holds N of the run's slots (all of them, if there are fewer) while it runs.
   void hold(int slots);
   void release(int slots);
 
@@ -42,6 +42,7 @@ class Board {
   std::mutex hold_mutex_;
   std::condition_variable freed_;
   int free_;
+  const int all_;
   RunSummary summary_;
   std::optional<Error> error_;
   std::atomic<bool> stop_{false};

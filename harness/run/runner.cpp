@@ -15,11 +15,7 @@ Expected<RunSummary> run(const RunPlan& plan, const RunOptions& options, const S
   const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
   int jobs = options.jobs > 0 ? options.jobs : cores;
   jobs = std::max(1, std::min(jobs, static_cast<int>(plan.cases.size())));
-  int permits = jobs;
-  for (const Case& c : plan.cases) permits = std::max(permits, c.problem.threads);
-  permits = std::min(permits, std::max(jobs, cores));
-
-  Board board(plan, options, listener, permits);
+  Board board(plan, options, listener, jobs);
   // The first slot starts before anything is reported: a backend that cannot be loaded is said at once.
   Slot first(board, make_subject);
   if (auto started = first.start(); !started) return Unexpected(started.error());
