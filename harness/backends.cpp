@@ -100,7 +100,9 @@ std::vector<BackendListing> all_listings(const BackendEnvironment& environment) 
     listings.push_back({(*party)->name(), (*party)->description(), true, ""});
   }
   for (const GgmlBuild& build : environment.ggml) {
-    const auto output = child_output({own_executable().string(), kListingsVerb, build.name, build.dir.string()}, 60);
+    // A single build needs no name: ggml:CPU.
+    const std::string name = environment.ggml.size() == 1 ? "" : build.name;
+    const auto output = child_output({own_executable().string(), kListingsVerb, name, build.dir.string()}, 60);
     if (!output) {
       listings.push_back({"ggml@" + build.name, build.dir.string(), false, output.error().text()});
       continue;

@@ -18,6 +18,18 @@ class InProcessSubject final : public Subject {
     return SubjectInfo{backend_->name(), backend_->build_id(), backend_->description()};
   }
 
+  SubjectAnswer ask(const Case& c, const std::string&) override {
+    SubjectAnswer answer;
+    if (const Support support = backend_->supports(c.problem); !support.yes) {
+      answer.kind = SubjectAnswer::Kind::unsupported;
+      answer.text = support.reason;
+      return answer;
+    }
+    answer.kind = SubjectAnswer::Kind::accepted;
+    answer.contract = backend_->contract(c.problem);
+    return answer;
+  }
+
   void post(std::size_t, const Place& place, const Case& c, const std::string&) override {
     posted_.push_back({c, place.buffers()});
   }
@@ -32,15 +44,9 @@ class InProcessSubject final : public Subject {
     const Posted& p = posted_.front();
     const AttentionProblem& problem = p.c.problem;
     if (!accepted_) {
-      if (const Support support = backend_->supports(problem); !support.yes) {
-        answer.kind = SubjectAnswer::Kind::unsupported;
-        answer.text = support.reason;
-        posted_.pop_front();
-        return answer;
-      }
-      answer.kind = SubjectAnswer::Kind::accepted;
-      answer.contract = backend_->contract(problem);
-      accepted_ = true;
+      answer = ask(p.c, {});
+      accepted_ = answer.kind == SubjectAnswer::Kind::accepted;
+      if (!accepted_) posted_.pop_front();
       return answer;
     }
     const InputPlan plan = plan_inputs(problem);

@@ -40,6 +40,7 @@ class ProcessSubject final : public Subject {
   }
 
   Expected<SubjectInfo> start() override;
+  SubjectAnswer ask(const Case& c, const std::string& line) override;
   void post(std::size_t index, const Place& place, const Case& c, const std::string& line) override;
   SubjectAnswer next(double timeout_s) override;
 
@@ -150,6 +151,15 @@ Expected<SubjectInfo> ProcessSubject::start() {
   }
   const SubjectAnswer answer = gone();
   return harness_error(fmt::format("backend '{}' died while starting: {}", options_.backend, answer.fault.detail));
+}
+
+SubjectAnswer ProcessSubject::ask(const Case&, const std::string& line) {
+  protocol::Request request;
+  request.ask = protocol::Ask::contract;
+  request.id = next_id_++;
+  request.text_bytes = line.size();
+  if (control_ >= 0) protocol::send(control_, request, line);
+  return next(kStartTimeout);
 }
 
 void ProcessSubject::post(std::size_t index, const Place& place, const Case&, const std::string& line) {

@@ -14,8 +14,8 @@ namespace attest::protocol {
 
 inline constexpr std::uint32_t kMagic = 0x41545354;  // "ATST"; another value on the wire is GARBAGE
 
-// judge -> subject. `describe` and `list` carry no case.
-enum class Ask : std::uint32_t { describe, run };
+// judge -> subject. `contract` is answered by `accepted` or `unsupported` alone and needs no place.
+enum class Ask : std::uint32_t { contract, run };
 struct Request {
   std::uint32_t magic = kMagic;
   Ask ask = Ask::run;

@@ -38,6 +38,9 @@ class Subject {
   virtual ~Subject() = default;
   // (Re)starts it. The error is the backend's own: no such library, wrong architecture, unknown device.
   virtual Expected<SubjectInfo> start() = 0;
+  // Which code path the backend would take and what it promises there, without running: accepted or unsupported (or
+  // a fault). Only when nothing is posted.
+  virtual SubjectAnswer ask(const Case& c, const std::string& line) = 0;
   // Queues a case whose inputs lie in `place`, the index-th place this subject was made with.
   virtual void post(std::size_t index, const Place& place, const Case& c, const std::string& line) = 0;
   // The next answer, in order of posting: accepted then done (or failed), or unsupported. A fault drops every case

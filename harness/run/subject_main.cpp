@@ -113,6 +113,11 @@ bool serve(const protocol::Request& request, const std::string& line, Backend& b
     reply.say = protocol::Say::unsupported;
     return protocol::send(kControlFd, reply, support.reason);
   }
+  if (request.ask == protocol::Ask::contract) {
+    reply.say = protocol::Say::accepted;
+    reply.contract = backend.contract(c.problem);
+    return protocol::send(kControlFd, reply, {});
+  }
   if (request.place >= places.size()) return fail("no such place");
   const InputPlan plan = plan_inputs(c.problem);
   if (auto mapped = places[request.place].map(request.capacities, plan, request.left_aligned != 0); !mapped) {

@@ -1,0 +1,110 @@
+// attest list: what there is to name.
+#include <algorithm>
+#include <memory>
+
+#include <fmt/format.h>
+
+#include "cases/families.h"
+#include "cases/grammar/descriptor.h"
+#include "cases/suites/suite.h"
+#include "harness/backends.h"
+#include "harness/cli/verbs.h"
+
+namespace attest::cli {
+
+namespace {
+
+struct ListArguments {
+  std::string what, suite = "quick";
+  std::vector<std::string> ggml;
+};
+
+const std::vector<std::string>& things() {
+  static const std::vector<std::string> words{"ops", "backends", "suites", "cases", "families", "axes", "verdicts"};
+  return words;
+}
+
+int list_backends(const ListArguments& a) {
+  const auto environment = find_ggml_builds(a.ggml);
+  if (!environment) return report(environment.error());
+  for (const auto& l : all_listings(*environment)) {
+    fmt::print("{:<28} {}{}\n", l.name, l.available ? "" : "not available: ", l.available ? l.description : l.reason);
+  }
+  if (environment->ggml.empty()) {
+    fmt::print("{:<28} not available: no build given; ci/fetch-ggml gets one, --ggml DIR names one\n", "ggml:DEVICE");
+  }
+  return kOk;
+}
+
+int list_suites() {
+  for (const auto& name : suite_names()) {
+    const auto suite = load_suite(name);
+    if (!suite) return report(suite.error());
+    fmt::print("{:<12} {:>6} cases  {}\n", suite->name, suite->cases.size(), suite->description);
+  }
+  return kOk;
+}
+
+int list_cases(const ListArguments& a) {
+  const auto suite = load_suite(a.suite);
+  if (!suite) return report(suite.error());
+  for (const Case& c : suite->cases) fmt::print("{}\n", text(c));
+  return kOk;
+}
+
+int list_families() {
+  for (const auto& f : families()) {
+    const std::string argument = f.has_arg ? fmt::format("[:{:g}]", f.default_arg) : "";
+    fmt::print("{:<22} {:<4} {:<11} {}\n", std::string(f.name) + argument, f.shapes_qk ? "Q K" : "V",
+               f.generic ? "generic" : "structured", f.meaning);
+  }
+  return kOk;
+}
+
+int list_axes() {
+  for (const auto& axis : grammar::axes()) {
+    fmt::print("{}\n    {}\n    values: {}\n    default: {}; e.g. {}\n", axis.key, axis.meaning, axis.values,
+               axis.standard, axis.example);
+  }
+  return kOk;
+}
+
+int list_verdicts() {
+  for (const Verdict v : all_verdicts()) {
+    fmt::print("{:<17} {:<4} {}\n", info(v).name, info(v).bad ? "bad" : "", info(v).meaning);
+  }
+  return kOk;
+}
+
+int list_verb(const ListArguments& a) {
+  if (a.what == "ops") {
+    fmt::print("flash_attn_ext   softmax(phi(scale Q K^T) + slope mask) V, with optional sinks (also FLASH_ATTN_EXT)\n");
+    return kOk;
+  }
+  if (a.what == "backends") return list_backends(a);
+  if (a.what == "suites") return list_suites();
+  if (a.what == "cases") return list_cases(a);
+  if (a.what == "families") return list_families();
+  if (a.what == "axes") return list_axes();
+  if (a.what == "verdicts") return list_verdicts();
+  Error error;
+  error.message = fmt::format("attest list: unknown word '{}', expected one of: {}", a.what, fmt::join(things(), ", "));
+  error.hint = did_you_mean(a.what, things());
+  return report(error);
+}
+
+}  // namespace
+
+Verb add_list(CLI::App& app) {
+  auto a = std::make_shared<ListArguments>();
+  CLI::App* list = app.add_subcommand("list", "what there is: ops, backends, suites, cases, families, axes, verdicts");
+  list->add_option("what", a->what, fmt::format("one of: {}", fmt::join(things(), ", ")))->required();
+  list->add_option("--suite", a->suite, "suite whose cases are listed (default quick)");
+  list->add_option("--ggml", a->ggml, "ggml build directory, DIR or NAME=DIR, repeatable")
+      ->expected(1)
+      ->take_all()
+      ->allow_extra_args(false);
+  return [a] { return list_verb(*a); };
+}
+
+}  // namespace attest::cli

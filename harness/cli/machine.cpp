@@ -1,0 +1,47 @@
+#include "harness/cli/machine.h"
+
+#include <ctime>
+#include <fstream>
+#include <string>
+
+#include <sys/utsname.h>
+#ifdef __APPLE__
+#include <sys/sysctl.h>
+#endif
+
+namespace attest::cli {
+
+namespace {
+
+std::string cpu_name() {
+#ifdef __APPLE__
+  char name[256];
+  std::size_t size = sizeof name;
+  if (sysctlbyname("machdep.cpu.brand_string", name, &size, nullptr, 0) == 0) return name;
+  return {};
+#else
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);) {
+    if (line.rfind("model name", 0) == 0) return line.substr(line.find(':') + 2);
+  }
+  return {};
+#endif
+}
+
+}  // namespace
+
+RunHeader machine_header() {
+  RunHeader header;
+  const std::time_t now = std::time(nullptr);
+  std::tm utc{};
+  gmtime_r(&now, &utc);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
+  header.started_utc = text;
+  utsname system{};
+  if (uname(&system) == 0) header.host = system.nodename;
+  header.cpu = cpu_name();
+  return header;
+}
+
+}  // namespace attest::cli

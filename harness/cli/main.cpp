@@ -1,0 +1,120 @@
+// attest: does this flash-attention kernel compute attention?
+#include <atomic>
+#include <csignal>
+#include <cstdio>
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include "harness/backends.h"
+#include "harness/cli/verbs.h"
+#include "harness/run/subject_main.h"
+#include "harness/version.h"
+
+namespace attest::cli {
+
+int report(const Error& error) {
+  fmt::print(stderr, "attest: error: {}\n", error.text());
+  return error.kind == ErrorKind::input ? kUsage : kHarness;
+}
+
+Expected<std::string> operation(std::string_view name) {
+  std::string lower(name);
+  for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  if (lower == "flash_attn_ext") return lower;
+  return input_error(fmt::format("unknown op '{}': attest knows flash_attn_ext", name),
+                     did_you_mean(lower, {"flash_attn_ext"}));
+}
+
+std::atomic<bool>& interrupted() {
+  static std::atomic<bool> flag{false};
+  return flag;
+}
+
+namespace {
+
+void on_interrupt(int signal) {
+  if (interrupted().exchange(true)) {
+    // Asked twice: go now.
+    ::signal(signal, SIG_DFL);
+    raise(signal);
+  }
+}
+
+// Every slot holds a descriptor per place.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+// The message of a parse error, with the nearest valid option or verb.
+int usage_error(const CLI::App& app, const CLI::ParseError& error) {
+  std::string hint;
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
+    const CLI::App* where = &app;
+    for (const CLI::App* sub : app.get_subcommands()) where = sub;
+    std::vector<std::string> words;
+    for (const CLI::Option* option : where->get_options()) {
+      for (const auto& name : option->get_lnames()) words.push_back("--" + name);
+    }
+    if (where == &app) {
+      for (const CLI::App* sub : app.get_subcommands([](const CLI::App*) { return true; })) {
+        words.push_back(sub->get_name());
+      }
+    }
+    for (const std::string& extra : where->remaining(true)) {
+      const std::string word = extra.substr(0, extra.find('='));
+      if (hint = did_you_mean(word, words); !hint.empty()) break;
+    }
+  }
+  fmt::print(stderr, "attest: error: {}{}\nRun 'attest --help' or 'attest VERB --help'.\n", error.what(),
+             hint.empty() ? "" : " (" + hint + ")");
+  return kUsage;
+}
+
+int main(int argc, char** argv) {
+  const std::vector<std::string> words(argv + 1, argv + argc);
+  if (!words.empty() && words[0] == kSubjectVerb) {
+    return subject_main({words.begin() + 1, words.end()}, make_any_backend);
+  }
+  if (words.size() == 3 && words[0] == kListingsVerb) return print_ggml_listings(words[1], words[2]);
+
+  std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error to report, not a death
+  std::signal(SIGINT, on_interrupt);
+  std::signal(SIGTERM, on_interrupt);
+  raise_descriptor_limit();
+
+  CLI::App app{"attest: does this flash-attention kernel compute attention?\n"
+               "Asks every backend the same generated questions, works the answers out twice by other means (a scalar\n"
+               "oracle in fp64, an Eigen reference that is not flash attention), derives for every output element how\n"
+               "far off a correct kernel may be, and rules."};
+  app.name("attest");
+  app.set_version_flag("--version", fmt::format("attest {}", kVersion));
+  app.require_subcommand(1);
+  app.footer("Exit codes: 0 all as expected; 1 some verdict is bad; 2 usage or bad input; 3 the harness could not do\n"
+             "its work (backend, library, directory, 0 cases); 77 --skip-unavailable; 130 interrupted.");
+  std::vector<std::pair<std::string, Verb>> verbs;
+  verbs.emplace_back("run", add_run(app));
+  verbs.emplace_back("list", add_list(app));
+  verbs.emplace_back("show", add_show(app));
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& success) {
+    app.exit(success);
+    return kOk;
+  } catch (const CLI::ParseError& error) {
+    return usage_error(app, error);
+  }
+  for (const auto& [name, verb] : verbs) {
+    if (app.got_subcommand(name)) return verb();
+  }
+  return kUsage;
+}
+
+}  // namespace
+
+}  // namespace attest::cli
+
+int main(int argc, char** argv) { return attest::cli::main(argc, argv); }

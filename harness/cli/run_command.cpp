@@ -1,0 +1,274 @@
+// attest run: the comparison.
+#include <chrono>
+#include <cmath>
+#include <memory>
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "cases/suites/suite.h"
+#include "harness/backends.h"
+#include "harness/cli/machine.h"
+#include "harness/cli/verbs.h"
+#include "harness/ledger.h"
+#include "harness/run/runner.h"
+#include "harness/version.h"
+#include "reports/console.h"
+#include "reports/jsonl.h"
+#include "reports/multi.h"
+#include "reports/progress.h"
+
+namespace attest::cli {
+
+namespace {
+
+// Assumed speed of the Eigen reference, so that --key-budget, given in seconds, chooses the same rows everywhere.
+constexpr double kKeyFlopPerSecond = 4e9;
+
+struct RunArguments {
+  std::string op;
+  std::vector<std::string> backends, lines, ggml;
+  std::string suite, cases_file, jsonl, ledger;
+  std::uint64_t seed = 0;
+  std::int64_t rows = 0;
+  int jobs = 0;
+  double timeout = 0, key_budget = 0;
+  std::string max_memory;
+  bool fail_fast = false, oracle_full = false, in_process = false, strict_prec = false, skip_unavailable = false;
+};
+
+Expected<RunPlan> choose_cases(const RunArguments& a) {
+  RunPlan plan;
+  if (!a.lines.empty()) {
+    for (const auto& line : a.lines) {
+      auto c = parse_case(line);
+      if (!c) return Unexpected(c.error());
+      plan.cases.push_back(std::move(*c));
+    }
+  } else {
+    auto suite = a.cases_file.empty() ? load_suite(a.suite.empty() ? "quick" : a.suite) : load_case_file(a.cases_file);
+    if (!suite) return Unexpected(suite.error());
+    plan.suite = suite->name;
+    plan.cases = std::move(suite->cases);
+  }
+  if (!a.op.empty()) {
+    const auto op = operation(a.op);
+    if (!op) return Unexpected(op.error());
+    std::erase_if(plan.cases, [&](const Case& c) { return c.op != *op; });
+  }
+  for (Case& c : plan.cases) c.seed += a.seed;
+  if (plan.cases.empty()) return harness_error("0 cases selected: nothing was compared");
+  return plan;
+}
+
+// "512M", "2G", "100000": bytes.
+Expected<std::uint64_t> bytes_of(const std::string& text) {
+  if (text.empty()) return 0;
+  std::size_t end = 0;
+  double n = 0;
+  try {
+    n = std::stod(text, &end);
+  } catch (const std::exception&) {
+    return input_error(fmt::format("--max-memory '{}' is not a size", text), "e.g. 512M or 4G");
+  }
+  const std::string unit = text.substr(end);
+  const double factor = unit.empty()                    ? 1
+                        : unit == "K" || unit == "KiB" ? 0x1p10
+                        : unit == "M" || unit == "MiB" ? 0x1p20
+                        : unit == "G" || unit == "GiB" ? 0x1p30
+                                                       : 0;
+  if (factor == 0 || !(n > 0)) {
+    return input_error(fmt::format("--max-memory '{}' is not a size", text), "e.g. 512M or 4G");
+  }
+  return static_cast<std::uint64_t>(n * factor);
+}
+
+SubjectMaker subject_maker(const BackendEnvironment& environment, bool in_process, std::uint64_t max_memory) {
+  return [environment, in_process, max_memory](const std::string& backend,
+                                               const std::vector<int>& places) -> std::unique_ptr<Subject> {
+    if (in_process) {
+      return make_in_process_subject([environment, backend]() -> Expected<std::unique_ptr<Backend>> {
+        auto spec = BackendSpec::parse(backend);
+        if (!spec) return Unexpected(spec.error());
+        return make_any_backend(*spec, environment);
+      });
+    }
+    return make_process_subject({{own_executable().string(), kSubjectVerb}, backend, environment, places, max_memory});
+  };
+}
+
+// The exit code of a run that went to its end.
+int exit_code(const RunSummary& summary, const RunHeader& header, bool strict_prec_broken) {
+  if (summary.interrupted) return kInterrupted;
+  bool bad = false, cut_short = summary.ruled < summary.selected;
+  for (const auto& [backend, counts] : summary.counts) {
+    for (const auto& [verdict, count] : counts) bad |= count > 0 && info(verdict).bad;
+  }
+  if (bad || strict_prec_broken) return kBad;
+  if (cut_short) {
+    fmt::print(stderr, "attest: error: {} of {} verdicts are missing: the run is not complete\n",
+               summary.selected - summary.ruled, summary.selected);
+    return kHarness;
+  }
+  for (const auto& backend : header.backends) {
+    const auto counts = summary.counts.find(backend);
+    std::int64_t all = 0, unsupported = 0;
+    if (counts != summary.counts.end()) {
+      for (const auto& [verdict, count] : counts->second) {
+        all += count;
+        if (verdict == Verdict::UNSUPPORTED || verdict == Verdict::QUARANTINED) unsupported += count;
+      }
+    }
+    if (all == unsupported) {
+      fmt::print(stderr, "attest: error: backend '{}' took none of the {} cases: nothing was compared\n", backend, all);
+      return kHarness;
+    }
+  }
+  return kOk;
+}
+
+// Keeps what the exit code needs to know.
+class Watcher : public RunListener {
+ public:
+  void on_start(const RunHeader& header) override { this->header = header; }
+  void on_verdict(const VerdictRecord& record) override { prec_not_honoured += record.prec_not_honoured ? 1 : 0; }
+  RunHeader header;
+  std::int64_t prec_not_honoured = 0;
+};
+
+// Named backends that cannot be had here: with --skip-unavailable the run is skipped.
+bool all_available(const std::vector<std::string>& backends, const SubjectMaker& make_subject) {
+  for (const auto& backend : backends) {
+    if (auto started = make_subject(backend, {})->start(); !started) {
+      fmt::print(stderr, "attest: skipped: {}\n", started.error().text());
+      return false;
+    }
+  }
+  return true;
+}
+
+int run_verb(const RunArguments& a, const std::string& command) {
+  auto plan = choose_cases(a);
+  if (!plan) return report(plan.error());
+  const auto max_memory = bytes_of(a.max_memory);
+  if (!max_memory) return report(max_memory.error());
+  const auto environment = find_ggml_builds(a.ggml);
+  if (!environment) return report(environment.error());
+  plan->backends = a.backends.empty() ? default_backends(*environment) : a.backends;
+  for (const auto& backend : plan->backends) {
+    if (auto spec = BackendSpec::parse(backend); !spec) {
+      Error error = spec.error();
+      error.kind = ErrorKind::harness;  // no such backend
+      return report(error);
+    }
+  }
+
+  std::optional<Ledger> ledger;
+  if (!a.ledger.empty()) {
+    auto loaded = load_ledger(a.ledger);
+    if (!loaded) return report(loaded.error());
+    ledger = std::move(*loaded);
+  }
+
+  RunOptions options;
+  options.key.rows = a.rows;
+  options.key.oracle_full = a.oracle_full;
+  const double seconds = a.key_budget > 0 ? a.key_budget : plan->suite == "ggml" ? 1.0 : 5.0;
+  options.key.key_flop = seconds * kKeyFlopPerSecond;
+  options.jobs = a.jobs;
+  options.timeout_s = a.timeout;
+  options.fail_fast = a.fail_fast;
+  options.ledger = ledger ? &*ledger : nullptr;
+  options.interrupted = &interrupted();
+  const SubjectMaker maker = subject_maker(*environment, a.in_process, *max_memory);
+  if (a.skip_unavailable && !all_available(plan->backends, maker)) return kUnavailable;
+
+  FdSink out = FdSink::standard_output(), err = FdSink::standard_error();
+  ConsoleReporter console(out, {.color = wants_color(out)});
+  ProgressReporter progress(err);
+  Watcher watcher;
+  std::vector<RunListener*> listeners{&watcher, &progress};
+  std::unique_ptr<JsonlReporter> jsonl;
+  if (!a.jsonl.empty()) {
+    auto opened = JsonlReporter::open(a.jsonl);
+    if (!opened) return report(opened.error());
+    jsonl = std::move(*opened);
+    listeners.push_back(jsonl.get());
+  }
+  listeners.push_back(&console);
+  MultiListener all(listeners);
+
+  RunHeader header = machine_header();
+  header.version = kVersion;
+  header.command = command;
+  header.suite = plan->suite;
+  header.seed = a.seed;
+  const auto summary = run(*plan, options, maker, header, all);
+  if (!summary) {
+    Error error = summary.error();
+    error.kind = ErrorKind::harness;
+    return report(error);
+  }
+  return exit_code(*summary, watcher.header, a.strict_prec && watcher.prec_not_honoured > 0);
+}
+
+std::string command_line(const RunArguments& a) {
+  std::string command = "attest run";
+  for (const auto& b : a.backends) command += fmt::format(" -b '{}'", b);
+  if (!a.suite.empty()) command += " --suite " + a.suite;
+  if (!a.cases_file.empty()) command += " --cases " + a.cases_file;
+  for (const auto& l : a.lines) command += fmt::format(" --case '{}'", l);
+  if (a.seed != 0) command += fmt::format(" --seed {}", a.seed);
+  if (a.rows != 0) command += fmt::format(" --rows {}", a.rows);
+  return command;
+}
+
+}  // namespace
+
+Verb add_run(CLI::App& app) {
+  auto a = std::make_shared<RunArguments>();
+  CLI::App* run = app.add_subcommand("run", "compare backends with both references over a suite, a file or one line");
+  run->add_option("-o,--op", a->op, "only cases of this op (flash_attn_ext or FLASH_ATTN_EXT)");
+  run->add_option("-b,--backend", a->backends,
+                  "backend, repeatable: cpu:vec, cpu:tiled, ggml:CPU,ref ... (attest list backends); default: every "
+                  "available one")
+      ->expected(1)
+      ->take_all()
+      ->allow_extra_args(false);
+  auto* suite = run->add_option("--suite", a->suite, "built-in suite or a .toml file (attest list suites); default quick");
+  auto* line = run->add_option("--case", a->lines, "one case line, repeatable: a descriptor or a test-backend-ops line")
+                   ->expected(1)
+                   ->take_all()
+                   ->allow_extra_args(false);
+  auto* file = run->add_option("--cases", a->cases_file, "file with one case line per line");
+  suite->excludes(line)->excludes(file);
+  line->excludes(file);
+  run->add_option("--ggml", a->ggml,
+                  "ggml build directory, DIR or NAME=DIR, repeatable; default: ATTEST_GGML_DIR, then build/ggml/*")
+      ->expected(1)
+      ->take_all()
+      ->allow_extra_args(false);
+  run->add_option("--seed", a->seed, "added to the seed of every case: other values, same problems");
+  run->add_option("--jsonl", a->jsonl, "write the record of truth to this file, one verdict per line");
+  run->add_option("--ledger", a->ledger, "TOML file of known failures: tolerated ones become XFAIL");
+  run->add_flag("--fail-fast", a->fail_fast, "stop at the first bad verdict");
+  run->add_option("--rows", a->rows, "judge at most N rows per case (seeded choice)")->check(CLI::PositiveNumber);
+  run->add_option("--jobs", a->jobs, "slots working at a time; default: number of cores")->check(CLI::PositiveNumber);
+  run->add_option("--timeout", a->timeout, "seconds a backend may take for a case (default: from its cost)")
+      ->check(CLI::PositiveNumber);
+  run->add_option("--max-memory", a->max_memory, "memory a subject process may allocate, e.g. 4G");
+  run->add_option("--key-budget", a->key_budget, "seconds of reference work per case; above it a seeded choice of rows")
+      ->check(CLI::PositiveNumber);
+  run->add_option_function<std::string>(
+         "--oracle",
+         [a](const std::string& how) { a->oracle_full = how == "full"; },
+         "'full': the scalar oracle confirms every judged row; 'sample' (default): a seeded sample and rows in doubt")
+      ->check(CLI::IsMember({"full", "sample"}));
+  run->add_flag("--in-process", a->in_process, "run backends in this process, for debuggers");
+  run->add_flag("--strict-prec", a->strict_prec, "prec=f32 answered by a narrower accumulator counts as bad");
+  run->add_flag("--skip-unavailable", a->skip_unavailable, "exit 77 when a named backend is not available here");
+  return [a] { return run_verb(*a, command_line(*a)); };
+}
+
+}  // namespace attest::cli

@@ -1,0 +1,32 @@
+// The verbs of the attest command line; each adds its options to the parser and returns what runs it.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "cases/error.h"
+
+namespace attest::cli {
+
+// Exit codes (README, "Exit codes").
+enum ExitCode : int { kOk = 0, kBad = 1, kUsage = 2, kHarness = 3, kUnavailable = 77, kInterrupted = 130 };
+
+// Adds a subcommand to `app`; the returned function runs it after parsing and gives the exit code.
+using Verb = std::function<int()>;
+Verb add_run(CLI::App& app);
+Verb add_list(CLI::App& app);
+Verb add_show(CLI::App& app);
+
+// Prints "attest: error: ..." to standard error and returns the exit code of the error's kind.
+int report(const Error& error);
+
+// Operations attest knows, in both spellings; the error names the nearest.
+Expected<std::string> operation(std::string_view name);
+
+// Set by the handler of SIGINT and SIGTERM.
+std::atomic<bool>& interrupted();
+
+}  // namespace attest::cli
