@@ -1,0 +1,121 @@
+#include "harness/compare.h"
+
+#include <cmath>
+#include <limits>
+
+#include <gtest/gtest.h>
+
+#include "cases/inputs.h"
+#include "harness/mock_backend.h"
+
+namespace attest {
+namespace {
+
+// The truth of a case, to be bent by a test, and what compare() says of it.
+struct Exam {
+  explicit Exam(const std::string& line, const KeyOptions& options = {})
+      : c(*parse_case(line)), owned(c), key(c, owned.inputs(), options) {
+    fill_unwritten(owned.output());
+    write_truth(owned.inputs(), owned.output());
+  }
+  float& at(std::int64_t seq, std::int64_t head, std::int64_t query, std::int64_t column) {
+    return reinterpret_cast<float*>(owned.output().row(head, query, seq))[column];
+  }
+  Ruling rule(const ArithmeticContract& contract = {}) {
+    record = {};
+    return compare(key, contract, owned.output().view(), record);
+  }
+
+  Case c;
+  OwnedInputs owned;
+  Key key;
+  VerdictRecord record;
+};
+
+constexpr const char* kSixtyFourRows = "flash_attn_ext d=64 n_head=4 n_head_kv=2 n_q=16 n_kv=100 kv=f32 seed=3";
+
+TEST(Compare, TheTruthPassesWithEveryRowJudged) {
+  Exam exam(kSixtyFourRows);
+  const Ruling ruling = exam.rule();
+  EXPECT_EQ(ruling.verdict, Verdict::PASS) << exam.record.detail;
+  EXPECT_FALSE(ruling.suspect);
+  EXPECT_EQ(exam.record.rows_judged, 64);
+  EXPECT_GE(exam.record.rows_confirmed, 1);
+  EXPECT_LT(exam.record.err_over_b, 0.5);
+}
+
+// One element of one row of 64, 1 % off: NMSE cannot see it, the budget does.
+TEST(Compare, OnePercentInOneElementOfSixtyFourRowsIsFailWhereNmseSaysPass) {
+  Exam exam(kSixtyFourRows);
+  exam.at(0, 2, 7, 11) *= 1.01F;
+  const Ruling ruling = exam.rule();
+  EXPECT_EQ(ruling.verdict, Verdict::FAIL);
+  EXPECT_EQ(exam.record.bad_elements, 1);
+  EXPECT_EQ(exam.record.worst.head, 2);
+  EXPECT_EQ(exam.record.worst.query, 7);
+  EXPECT_EQ(exam.record.worst.column, 11);
+  EXPECT_GT(exam.record.err_over_b, 1);
+  EXPECT_LT(exam.record.nmse, 5e-4);  // test-backend-ops' limit for FLASH_ATTN_EXT
+}
+
+TEST(Compare, NanIsItsOwnVerdictAndNeverARatio) {
+  for (const float value : {std::nanf(""), std::numeric_limits<float>::infinity()}) {
+    Exam exam(kSixtyFourRows);
+    exam.at(0, 3, 15, 63) = value;
+    EXPECT_EQ(exam.rule().verdict, Verdict::NAN_);
+    EXPECT_TRUE(std::isnan(exam.record.err_over_b));
+    EXPECT_EQ(exam.record.worst.column, 63);
+  }
+}
+
+TEST(Compare, NanInARowThatIsNotJudgedIsStillSeen) {
+  KeyOptions options;
+  options.rows = 4;
+  Exam exam(kSixtyFourRows, options);
+  ASSERT_EQ(exam.key.rows().size(), 4U);
+  for (std::int64_t h = 0; h < 4; ++h) {
+    for (std::int64_t i = 0; i < 16; ++i) {
+      const Row row{0, h, i};
+      if (std::find(exam.key.rows().begin(), exam.key.rows().end(), row) != exam.key.rows().end()) continue;
+      Exam other(kSixtyFourRows, options);
+      other.at(0, h, i, 5) = std::nanf("");
+      ASSERT_EQ(other.rule().verdict, Verdict::NAN_);
+    }
+  }
+}
+
+TEST(Compare, AnElementThatWasNotWrittenIsUnwritten) {
+  Exam exam(kSixtyFourRows);
+  exam.at(0, 0, 1, 2) = std::bit_cast<float>(kUnwrittenBits);
+  EXPECT_EQ(exam.rule().verdict, Verdict::UNWRITTEN);
+  EXPECT_EQ(exam.record.bad_elements, 1);
+}
+
+TEST(Compare, ADeadRowMustBeExactlyZero) {
+  Exam exam("flash_attn_ext d=32 n_q=4 n_kv=40 kv=f32 mask=causal+dead:first");
+  EXPECT_EQ(exam.rule().verdict, Verdict::PASS);
+  EXPECT_EQ(exam.record.rows_dead, 1);
+  exam.at(0, 0, 0, 0) = 1e-30F;
+  EXPECT_EQ(exam.rule().verdict, Verdict::FAIL);
+}
+
+TEST(Compare, ARowSwappedWithItsNeighbourFails) {
+  Exam exam(kSixtyFourRows);
+  for (std::int64_t e = 0; e < 64; ++e) std::swap(exam.at(0, 1, 3, e), exam.at(0, 1, 4, e));
+  EXPECT_EQ(exam.rule().verdict, Verdict::FAIL);
+  EXPECT_GT(exam.record.bad_elements, 64);
+  EXPECT_EQ(exam.record.parties.size(), 2U);
+}
+
+TEST(Compare, PrecisionThatIsNotHonouredIsRecorded) {
+  Exam exam("flash_attn_ext d=32 n_q=2 n_kv=40 prec=f32");
+  ArithmeticContract contract;
+  EXPECT_EQ(exam.rule(contract).verdict, Verdict::PASS);
+  EXPECT_FALSE(exam.record.prec_not_honoured);
+  contract.honours_prec_f32 = false;
+  exam.rule(contract);
+  EXPECT_TRUE(exam.record.prec_not_honoured);
+}
+
+}  // namespace
+}  // namespace attest
