@@ -1,5 +1,6 @@
 # attest_room(NAME SOURCES... [DEPENDS targets...]): the static library attest::NAME of one room.
-# attest_test(NAME LABEL label SOURCES... [DEPENDS targets...]): a GoogleTest executable, every test known to ctest.
+# attest_test(NAME LABEL label SOURCES... [DEPENDS targets...] [OWN_MAIN] [TIMEOUT s]): a GoogleTest executable, every
+# test known to ctest.
 
 set(ATTEST_WARNINGS -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Wnon-virtual-dtor)
 # GCC 12 warns falsely on `const char* + std::string&&` (GCC bug 105651).
@@ -29,13 +30,17 @@ function(attest_test name)
   if(NOT ATTEST_TESTS)
     return()
   endif()
-  cmake_parse_arguments(TEST "" "LABEL;TIMEOUT" "SOURCES;DEPENDS" ${ARGN})
+  cmake_parse_arguments(TEST "OWN_MAIN" "LABEL;TIMEOUT" "SOURCES;DEPENDS" ${ARGN})
   if(NOT TEST_TIMEOUT)
     set(TEST_TIMEOUT 120)
   endif()
   add_executable(${name} ${TEST_SOURCES})
   attest_compile_options(${name})
-  target_link_libraries(${name} PRIVATE ${TEST_DEPENDS} GTest::gmock GTest::gtest_main)
+  if(TEST_OWN_MAIN)
+    target_link_libraries(${name} PRIVATE ${TEST_DEPENDS} GTest::gmock GTest::gtest)
+  else()
+    target_link_libraries(${name} PRIVATE ${TEST_DEPENDS} GTest::gmock GTest::gtest_main)
+  endif()
   gtest_discover_tests(${name} TEST_PREFIX ${name}. DISCOVERY_TIMEOUT 60
     PROPERTIES LABELS ${TEST_LABEL} TIMEOUT ${TEST_TIMEOUT} SKIP_RETURN_CODE 77
       ENVIRONMENT "RC_PARAMS=seed=1")  # RapidCheck draws a fresh seed otherwise
