@@ -261,10 +261,10 @@ SubjectAnswer ProcessSubject::gone() {
   int status = 0;
   if (pid_ > 0) {
     // The socket closes a moment before the process is gone; one that only closed its pipes has to be ended.
-    for (int i = 0; i < 200 && waitpid(pid_, &status, WNOHANG) == 0; ++i) {
+    for (int i = 0; i < 40 && waitpid(pid_, &status, WNOHANG) == 0; ++i) {
       const timespec ms{0, 5'000'000};
       nanosleep(&ms, nullptr);
-      if (i == 199) {
+      if (i == 39) {
         kill(pid_, SIGKILL);
         waitpid(pid_, &status, 0);
         pid_ = -1;
