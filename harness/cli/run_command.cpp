@@ -99,13 +99,13 @@ SubjectMaker subject_maker(const BackendEnvironment& environment, bool in_proces
 }
 
 // The exit code of a run that went to its end.
-int exit_code(const RunSummary& summary, const RunHeader& header, bool strict_prec_broken) {
+int exit_code(const RunSummary& summary, const RunHeader& header, bool otherwise_bad) {
   if (summary.interrupted) return kInterrupted;
   bool bad = false, cut_short = summary.ruled < summary.selected;
   for (const auto& [backend, counts] : summary.counts) {
     for (const auto& [verdict, count] : counts) bad |= count > 0 && info(verdict).bad;
   }
-  if (bad || strict_prec_broken) return kBad;
+  if (bad || otherwise_bad) return kBad;
   if (cut_short) {
     fmt::print(stderr, "attest: error: {} of {} verdicts are missing: the run is not complete\n",
                summary.selected - summary.ruled, summary.selected);
@@ -126,6 +126,20 @@ int exit_code(const RunSummary& summary, const RunHeader& header, bool strict_pr
     }
   }
   return kOk;
+}
+
+// Entries that may pass now and then but whose cases all passed: as bad as XPASS. Says what to take out.
+bool ledger_is_outdated(const Ledger& ledger) {
+  const auto leftovers = ledger.finish();
+  for (const LedgerEntry* entry : leftovers.never_failed) {
+    fmt::print(stderr, "attest: {}:{}: XPASS: every case of this entry passed: take it out ({})\n", ledger.file(),
+               entry->file_line, entry->reason);
+  }
+  for (const LedgerEntry* entry : leftovers.unused) {
+    fmt::print(stderr, "attest: {}:{}: note: this entry matched no case of this run\n", ledger.file(),
+               entry->file_line);
+  }
+  return !leftovers.never_failed.empty();
 }
 
 // Keeps what the exit code needs to know.
@@ -210,7 +224,8 @@ int run_verb(const RunArguments& a, const std::string& command) {
     error.kind = ErrorKind::harness;
     return report(error);
   }
-  return exit_code(*summary, watcher.header, a.strict_prec && watcher.prec_not_honoured > 0);
+  const bool outdated = ledger && ledger_is_outdated(*ledger);
+  return exit_code(*summary, watcher.header, outdated || (a.strict_prec && watcher.prec_not_honoured > 0));
 }
 
 std::string command_line(const RunArguments& a) {

@@ -54,8 +54,27 @@ void Board::started(const Case&, const std::string& line, const std::string& bac
   listener_.on_case_start(line, "", backend);
 }
 
-void Board::ruled(const VerdictRecord& record) {
+void Board::ruled(const Case& c, VerdictRecord record) {
   const std::scoped_lock lock(event_mutex_);
+  if (options_.ledger != nullptr) {
+    if (const LedgerEntry* entry = options_.ledger->match(c, record.backend, record.path)) {
+      options_.ledger->apply(record, *entry);
+    }
+  }
+  tell(record);
+}
+
+bool Board::quarantined(const Case& c, VerdictRecord blank) {
+  if (options_.ledger == nullptr) return false;
+  const std::scoped_lock lock(event_mutex_);
+  const LedgerEntry* entry = options_.ledger->match(c, blank.backend, "");
+  if (entry == nullptr || entry->mode != LedgerMode::quarantined) return false;
+  options_.ledger->apply(blank, *entry);
+  tell(blank);
+  return true;
+}
+
+void Board::tell(const VerdictRecord& record) {
   listener_.on_verdict(record);
   ++summary_.ruled;
   ++summary_.counts[record.backend][record.verdict];

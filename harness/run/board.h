@@ -18,7 +18,10 @@ class Board {
   std::vector<const Case*> take();
 
   void started(const Case& c, const std::string& line, const std::string& backend);
-  void ruled(const VerdictRecord& record);
+  // The final word on a case: the ledger may turn it into XFAIL or XPASS.
+  void ruled(const Case& c, VerdictRecord record);
+  // True where the ledger forbids to start the case on this backend; `blank` then goes out as QUARANTINED.
+  bool quarantined(const Case& c, VerdictRecord blank);
   void failed(Error error);  // the harness could not go on
   bool stopping() const;
 
@@ -32,6 +35,8 @@ class Board {
   const std::optional<Error>& error() const { return error_; }
 
  private:
+  void tell(const VerdictRecord& record);  // with event_mutex_ held
+
   const RunPlan& plan_;
   const RunOptions& options_;
   RunListener& listener_;

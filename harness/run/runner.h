@@ -26,7 +26,7 @@ struct RunOptions {
   int jobs = 0;                  // slots working at a time; 0: one per core
   double timeout_s = 0;          // deadline per case; 0: from the case's cost
   bool fail_fast = false;        // stop at the first bad verdict
-  const Ledger* ledger = nullptr;
+  Ledger* ledger = nullptr;      // counts what it matched
   std::atomic<bool>* interrupted = nullptr;  // set by a signal handler: finish what runs, then stop
 };
 

@@ -6,7 +6,6 @@
 
 #include "cases/inputs.h"
 #include "cases/rng.h"
-#include "harness/ledger.h"
 
 namespace attest {
 
@@ -93,13 +92,7 @@ void Slot::run_batch(const std::vector<const Case*>& cases) {
 void Slot::run_on(std::size_t backend, std::vector<Seat>& all) {
   std::vector<Seat*> seats;
   for (Seat& s : all) {
-    VerdictRecord record = blank(backend, s);
-    if (board_.options().ledger != nullptr &&
-        board_.options().ledger->quarantine(*s.c, infos_[backend].name, record)) {
-      board_.ruled(record);
-      continue;
-    }
-    seats.push_back(&s);
+    if (!board_.quarantined(*s.c, blank(backend, s))) seats.push_back(&s);
   }
   if (!seats.empty() && !alive_[backend] && !revive(backend)) return;
   for (Seat* s : seats) {
@@ -115,22 +108,19 @@ void Slot::run_on(std::size_t backend, std::vector<Seat>& all) {
       if (look_again) {
         open.emplace_back(seats[i], std::move(result));
       } else {
-        settle_ledger(*seats[i]->c, result.record);
-        board_.ruled(result.record);
+        board_.ruled(*seats[i]->c, std::move(result.record));
       }
       continue;
     }
     settle_fault(backend, *seats[i], result);
-    settle_ledger(*seats[i]->c, result.record);
-    board_.ruled(result.record);
+    board_.ruled(*seats[i]->c, std::move(result.record));
     if (!alive_[backend] && !revive(backend)) return;
     for (std::size_t j = i + 1; j < seats.size(); ++j) post(backend, *seats[j]);
   }
   for (auto& [s, result] : open) {
     settle_suspect(backend, *s->c, result);
     settle_stale(backend, *s->c, result);
-    settle_ledger(*s->c, result.record);
-    board_.ruled(result.record);
+    board_.ruled(*s->c, std::move(result.record));
   }
 }
 
@@ -269,10 +259,6 @@ void Slot::settle_stale(std::size_t backend, const Case& c, Result& result) {
   record.underlying = info(record.verdict).name;
   record.verdict = Verdict::STALE;
   record.detail = "hidden bytes reach the output: the same case passes with finite hidden bytes";
-}
-
-void Slot::settle_ledger(const Case& c, VerdictRecord& record) {
-  if (board_.options().ledger != nullptr) board_.options().ledger->apply(c, record);
 }
 
 }  // namespace attest

@@ -47,7 +47,6 @@ class Slot {
   void settle_fault(std::size_t backend, Seat& seat, Result& result);
   void settle_suspect(std::size_t backend, const Case& c, Result& result);
   void settle_stale(std::size_t backend, const Case& c, Result& result);
-  void settle_ledger(const Case& c, VerdictRecord& record);
   VerdictRecord blank(std::size_t backend, const Seat& seat) const;
   bool revive(std::size_t backend);
   double deadline(const Case& c) const;
