@@ -209,7 +209,7 @@ bool Comparison::confirm() {
   rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
   record_.rows_confirmed = static_cast<std::int64_t>(rows.size());
 
-  const RowValues truth = scalar_oracle(answer_.inputs->inputs(), rows);
+  const RowValues truth = scalar_oracle(answer_.inputs->inputs(), rows, answer_.inputs->score_correction());
   const ErrorBudget plain(*answer_.inputs, ArithmeticContract{.q_rounding = contract_.q_rounding}, false);
   const std::vector<RowBudget> own = plain.rows(rows);
   bool agree = true, confirmed_fail = false;
@@ -279,8 +279,8 @@ void Comparison::report_parties() {
     error.nmse = squared / std::max(reference, 1e-30 * static_cast<double>(rows.size() * d_v_));
     record_.parties.push_back(error);
   };
-  add("scalar oracle", scalar_oracle(answer_.inputs->inputs(), rows));
-  const RowValues single = eigen_reference<float>(answer_.inputs->inputs(), rows);
+  add("scalar oracle", scalar_oracle(answer_.inputs->inputs(), rows, answer_.inputs->score_correction()));
+  const RowValues single = eigen_reference<float>(answer_.inputs->inputs(), rows, answer_.inputs->score_correction());
   add("eigen:f32", single);
   if (contract_.q_rounding != QRounding::none) {
     add("exact Q", eigen_reference<double>(key_.inputs(), rows));

@@ -34,7 +34,7 @@ const Key::Answer& Key::under(QRounding rounding) {
   if (found != answers_.end()) return found->second;
   Answer answer;
   answer.inputs = std::make_unique<EmulatedInputs>(inputs_, rounding);
-  answer.eigen = eigen_reference<double>(answer.inputs->inputs(), rows_);
+  answer.eigen = eigen_reference<double>(answer.inputs->inputs(), rows_, answer.inputs->score_correction());
   return answers_.emplace(rounding, std::move(answer)).first->second;
 }
 
