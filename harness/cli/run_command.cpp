@@ -145,7 +145,7 @@ bool ledger_is_outdated(const Ledger& ledger) {
 // Keeps what the exit code needs to know.
 class Watcher : public RunListener {
  public:
-  void on_start(const RunHeader& header) override { this->header = header; }
+  void on_start(const RunHeader& started) override { header = started; }
   void on_verdict(const VerdictRecord& record) override { prec_not_honoured += record.prec_not_honoured ? 1 : 0; }
   RunHeader header;
   std::int64_t prec_not_honoured = 0;

@@ -158,7 +158,6 @@ SubjectAnswer ProcessSubject::ask(const Case&, const std::string& line) {
   protocol::Request request;
   request.ask = protocol::Ask::contract;
   request.id = next_id_++;
-  request.text_bytes = line.size();
   if (control_ >= 0) protocol::send(control_, request, line);
   return next(kStartTimeout);
 }
@@ -170,7 +169,6 @@ void ProcessSubject::post(std::size_t index, const Place& place, const Case&, co
   request.place = static_cast<std::uint32_t>(index);
   request.left_aligned = place.left_aligned() ? 1 : 0;
   request.capacities = place.capacities();
-  request.text_bytes = line.size();
   protocol::send(control_, request, line);  // a failure shows as the subject's death in next()
 }
 

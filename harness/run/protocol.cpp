@@ -16,8 +16,11 @@ constexpr int kSendFlags = MSG_NOSIGNAL;
 constexpr int kSendFlags = 0;
 #endif
 
-bool send_parts(int fd, const void* head, std::size_t head_bytes, std::string_view text) {
-  std::string whole(static_cast<const char*>(head), head_bytes);
+// One write: a message is never cut by another.
+template <class Header>
+bool send_message(int fd, Header header, std::string_view text) {
+  header.text_bytes = text.size();
+  std::string whole(reinterpret_cast<const char*>(&header), sizeof header);
   whole.append(text);
   return write_all(fd, whole.data(), whole.size());
 }
@@ -48,10 +51,8 @@ bool read_all(int fd, void* data, std::size_t bytes) {
   return true;
 }
 
-bool send(int fd, const Request& request, std::string_view text) {
-  return send_parts(fd, &request, sizeof request, text);
-}
+bool send(int fd, const Request& request, std::string_view text) { return send_message(fd, request, text); }
 
-bool send(int fd, const Reply& reply, std::string_view text) { return send_parts(fd, &reply, sizeof reply, text); }
+bool send(int fd, const Reply& reply, std::string_view text) { return send_message(fd, reply, text); }
 
 }  // namespace attest::protocol

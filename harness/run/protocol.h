@@ -51,7 +51,7 @@ struct FaultReport {
   std::uint64_t address;
 };
 
-// Whole-buffer transfers; false: the other side is gone (or, with a deadline, not answering: errno ETIMEDOUT).
+// Whole-buffer transfers; false: the other side is gone. send() fills in text_bytes.
 bool write_all(int fd, const void* data, std::size_t bytes);
 bool read_all(int fd, void* data, std::size_t bytes);
 bool send(int fd, const Request& request, std::string_view text);
