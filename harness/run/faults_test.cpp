@@ -59,7 +59,7 @@ class FaultBackend final : public Backend {
     auto* o = reinterpret_cast<volatile float*>(out.data);
     switch (plan_.at(case_number(*in.problem))) {
       case FaultKind::none: break;
-      case FaultKind::segfault: *static_cast<volatile int*>(reinterpret_cast<int*>(8)) = 1; break;
+      case FaultKind::segfault: *nowhere_ = 1; break;
       case FaultKind::abort: std::fprintf(stderr, "ASSERT(type == F16) failed\n"); std::abort();
       case FaultKind::exit: _exit(0);
       case FaultKind::loop:
@@ -90,6 +90,7 @@ class FaultBackend final : public Backend {
  private:
   std::vector<FaultKind> plan_ = fault_plan();
   volatile float sink_ = 0;
+  volatile int* volatile nowhere_ = nullptr;
 };
 
 Verdict expected(FaultKind kind) {
@@ -125,7 +126,7 @@ TEST(Faults, EveryFaultGetsItsVerdictAndNoOtherCaseIsLost) {
   options.timeout_s = 0.3;
   const SubjectMaker maker = [](const std::string& backend, const std::vector<int>& places) {
     return make_process_subject(
-        {{own_executable().string(), kSubjectVerb}, backend, {}, places, std::uint64_t{512} << 20});
+        {{own_executable().string(), kSubjectVerb}, backend, {}, places, std::uint64_t{128} << 20});
   };
   Collector collector;
   const auto summary = run(plan, options, maker, {}, collector);
