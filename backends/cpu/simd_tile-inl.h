@@ -139,6 +139,28 @@ HWY_INLINE void values_4x2(D d, const float* weights, std::int64_t pitch, const 
   hn::StoreU(e1, d, r3 + lanes);
 }
 
+// One row by four vectors of columns of V.
+template <class D>
+HWY_INLINE void values_1x4(D d, const float* weights, std::int64_t pitch, const float* const* v, std::int64_t n_keys,
+                           std::int64_t e, float* acc) {
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  float* row = acc + e;
+  auto a0 = hn::LoadU(d, row), a1 = hn::LoadU(d, row + lanes);
+  auto a2 = hn::LoadU(d, row + 2 * lanes), a3 = hn::LoadU(d, row + 3 * lanes);
+  for (std::int64_t j = 0; j < n_keys; ++j) {
+    const auto w = hn::Set(d, weights[j * pitch]);
+    const float* value = v[j] + e;
+    a0 = hn::MulAdd(w, hn::LoadU(d, value), a0);
+    a1 = hn::MulAdd(w, hn::LoadU(d, value + lanes), a1);
+    a2 = hn::MulAdd(w, hn::LoadU(d, value + 2 * lanes), a2);
+    a3 = hn::MulAdd(w, hn::LoadU(d, value + 3 * lanes), a3);
+  }
+  hn::StoreU(a0, d, row);
+  hn::StoreU(a1, d, row + lanes);
+  hn::StoreU(a2, d, row + 2 * lanes);
+  hn::StoreU(a3, d, row + 3 * lanes);
+}
+
 template <class D>
 HWY_INLINE void values_1x1(D d, const float* weights, std::int64_t pitch, const float* const* v, std::int64_t n_keys,
                            std::int64_t e, float* acc) {
@@ -157,6 +179,9 @@ void values(const float* weights, std::int64_t pitch, const float* const* v, std
   std::int64_t e = 0;
   if (rows == 4) {
     for (; e + 2 * lanes <= d_v; e += 2 * lanes) values_4x2(d, weights, pitch, v, n_keys, e, d_v, acc);
+  }
+  for (; e + 4 * lanes <= d_v; e += 4 * lanes) {
+    for (std::int64_t r = 0; r < rows; ++r) values_1x4(d, weights + r, pitch, v, n_keys, e, acc + r * d_v);
   }
   for (; e + lanes <= d_v; e += lanes) {
     for (std::int64_t r = 0; r < rows; ++r) values_1x1(d, weights + r, pitch, v, n_keys, e, acc + r * d_v);

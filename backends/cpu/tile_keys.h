@@ -38,22 +38,23 @@ class TileKeys {
  private:
   void choose_masked(const KeyRange& range) {
     const std::int64_t width = range.last - range.first;
-    bool used[kTileKeys] = {};
+    std::int32_t used[kTileKeys] = {};  // as wide as a float, so that the loop below runs in vectors
     for (std::int64_t r = 0; r < rows_; ++r) {
       const RowPlace at{first_.seq, first_.head, first_.query + r};
       float* row = s_.mask_rows + r * kTileKeys;
       call_.mask.read_range(Policy::mask_row(call_.in.mask, at), range.first, width, row, s_.row);
-      seen_[r] = 0;
+      std::int32_t seen = 0;
       for (std::int64_t j = 0; j < width; ++j) {
         if constexpr (Policy::kEditsMask) row[j] = Policy::mask(row[j], KeyPlace{at, range.first + j});
-        const bool sees = row[j] != -kInfinity;
+        const std::int32_t sees = row[j] != -kInfinity ? 1 : 0;
         used[j] |= sees;
-        seen_[r] += sees;
+        seen += sees;
       }
-      visible_[r] += seen_[r];
+      seen_[r] = seen;
+      visible_[r] += seen;
     }
     for (std::int64_t j = 0; j < width; ++j) {
-      if (!used[j]) continue;
+      if (used[j] == 0) continue;
       float* column = s_.mask + count_ * columns_;
       for (std::int64_t r = 0; r < rows_; ++r) column[r] = s_.mask_rows[r * kTileKeys + j];
       for (std::int64_t r = rows_; r < columns_; ++r) column[r] = column[rows_ - 1];
