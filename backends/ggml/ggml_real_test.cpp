@@ -102,6 +102,12 @@ class RealGgml : public ::testing::Test {
     EXPECT_TRUE(backend) << (backend ? "" : backend.error().text());
     return backend ? std::move(*backend) : nullptr;
   }
+  // Split-KV, tiles and the reference came together; releases before that have one path.
+  bool has_paths() {
+    const auto library = ggml::Library::open(dir_);
+    const auto cpu = library ? (*library)->device("CPU", "") : Unexpected(library.error());
+    return cpu && cpu->set_use_ref != nullptr;
+  }
   Error make_error(const std::string& text) {
     auto backend = make_ggml_backend(*BackendSpec::parse(text), {{{"real", dir_}}});
     EXPECT_FALSE(backend);
@@ -148,8 +154,9 @@ TEST_P(RealGgmlShape, AnswersAsItsPathPromises) {
   auto backend = make("ggml:CPU");
   ASSERT_TRUE(backend);
   const Case c = parsed(GetParam().line);
-  EXPECT_EQ(backend->contract(c.problem).path_name(), GetParam().path);
-  EXPECT_LE(deviation(*backend, GetParam().line), GetParam().tolerance);
+  if (const Support support = backend->supports(c.problem); !support.yes) GTEST_SKIP() << support.reason;
+  EXPECT_EQ(backend->contract(c.problem).path_name(), has_paths() ? GetParam().path : "vec");
+  EXPECT_LE(deviation(*backend, GetParam().line), has_paths() ? GetParam().tolerance : kF16);
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -167,6 +174,7 @@ INSTANTIATE_TEST_SUITE_P(
         Shape{"d=64 n_head=4 n_head_kv=2 n_q=70 n_kv=100 scale=0.01 layout=0213", "tiled", kF32}));
 
 TEST_F(RealGgml, RefAndUnfusedAnswerTheSameQuestion) {
+  if (!has_paths()) GTEST_SKIP() << "a release before both";
   for (const char* form : {"ggml:CPU,ref", "ggml:CPU,unfused"}) {
     auto backend = make(form);
     ASSERT_TRUE(backend);
@@ -190,7 +198,8 @@ TEST_F(RealGgml, SplitsOverThreadsFrom512Keys) {
     return std::string(reinterpret_cast<const char*>(in.output().data), static_cast<std::size_t>(in.plan().out.bytes));
   };
   EXPECT_EQ(output("d=64 n_q=1 n_kv=511 threads=1"), output("d=64 n_q=1 n_kv=511 threads=2"));
-  EXPECT_NE(output("d=64 n_q=1 n_kv=512 threads=1"), output("d=64 n_q=1 n_kv=512 threads=2"));
+  const bool same = output("d=64 n_q=1 n_kv=512 threads=1") == output("d=64 n_q=1 n_kv=512 threads=2");
+  EXPECT_EQ(same, !has_paths());
 }
 
 TEST_F(RealGgml, TakesEveryPairOfTypesItSaysYesTo) {
@@ -210,13 +219,14 @@ TEST_F(RealGgml, TakesEveryPairOfTypesItSaysYesTo) {
       }
     }
   }
-  EXPECT_GE(yes, 2 * 2 * 81);  // all but q1_0 and q2_0, which old builds lack
+  EXPECT_GE(yes, has_paths() ? 2 * 2 * 81 : 64);  // q1_0 and q2_0 are recent, f32 was once an abort
 }
 
 TEST_F(RealGgml, ReadsInputsFromPagesItMayNotWrite) {
   auto backend = make("ggml:CPU");
   ASSERT_TRUE(backend);
   const Case c = parsed("d=64 n_head=4 n_head_kv=2 n_q=3 n_kv=100 mask=causal sinks=normal layout=0213");
+  if (const Support support = backend->supports(c.problem); !support.yes) GTEST_SKIP() << support.reason;
   const OwnedInputs in(c);
   const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
   // Each tensor ends at the end of its pages, as the runner lays them: no alignment beyond that of its type.
@@ -254,6 +264,7 @@ TEST_F(RealGgml, TakesStridesOffsetsAndViews) {
                            "d=64 n_head=2 n_q=65 n_kv=40 kv=f32 scale=0.01 layout=0213+heads:5+pad:3",
                            "d=64 n_head=2 n_q=3 n_kv=40 k=q5_0 v=q4_1 scale=0.01 layout=0213+pad:32+offset:6",
                            "d_k=96 d_v=64 n_head=4 n_head_kv=1 n_q=3 n_kv=40 kv=f32 scale=0.01 layout=v-in-k"}) {
+    if (!has_paths() && std::strstr(line, "f32") != nullptr) continue;
     EXPECT_LE(deviation(*backend, line), kF32) << line;
   }
 }
@@ -265,6 +276,7 @@ TEST_F(RealGgml, SaysWhyNotInsteadOfAborting) {
   EXPECT_THAT(reason("n_q=3 n_kv=8 mask=causal+f32"), HasSubstr("must be f16"));
   EXPECT_THAT(reason("n_seq=4 n_seq_kv=2 n_kv=8"), HasSubstr("broadcast"));
   EXPECT_THAT(reason("n_head=8 n_head_kv=4 n_head_v=2 n_kv=8"), HasSubstr("as many heads"));
+  if (!has_paths()) return;
   auto unfused = make("ggml:CPU,unfused");
   ASSERT_TRUE(unfused);
   EXPECT_LE(

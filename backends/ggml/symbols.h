@@ -66,7 +66,6 @@ using i64 = std::int64_t;
   X(std::size_t, ggml_nbytes, (const Tensor*))                                                         \
   X(const char*, ggml_type_name, (int))                                                                \
   X(std::size_t, ggml_quantize_chunk, (int, const float*, void*, i64, i64, i64, const float*))         \
-  X(const TypeTraits*, ggml_get_type_traits, (int))                                                    \
   X(void, ggml_log_set, (LogCallback, void*))                                                          \
   X(Buffer*, ggml_backend_alloc_ctx_tensors, (Context*, Engine*))                                      \
   X(void, ggml_backend_buffer_free, (Buffer*))                                                         \
@@ -89,6 +88,7 @@ using i64 = std::int64_t;
 // Absent in some releases, or in the registry library alone: nullptr then. ggml_backend_tensor_alloc returned void
 // once; its result is ignored. ggml_set_rows and ggml_conv_2d_dw_direct only tell the age of a build.
 #define ATTEST_GGML_OPTIONAL(X)                                 \
+  X(const TypeTraits*, ggml_get_type_traits, (int))             \
   X(void, ggml_backend_tensor_alloc, (Buffer*, Tensor*, void*)) \
   X(void, ggml_flash_attn_ext_add_sinks, (Tensor*, Tensor*))    \
   X(void, ggml_soft_max_add_sinks, (Tensor*, Tensor*))          \
