@@ -302,7 +302,8 @@ TEST_F(RealGgml, RefusesASecondBuildInTheSameProcess) {
   ASSERT_TRUE(files);
   std::string name = (fs::temp_directory_path() / "attest-ggml-XXXXXX").string();
   const fs::path other = mkdtemp(name.data());
-  fs::copy_file(files->base, other / files->base.filename());
+  const fs::path library_file = files->base.empty() ? files->registry : files->base;
+  fs::copy_file(library_file, other / library_file.filename());
   const auto library = ggml::Library::open(other);
   fs::remove_all(other);
   ASSERT_FALSE(library);
