@@ -1,0 +1,45 @@
+// A size-capped store of byte blobs under the user's cache directory: keys and budgets of cases seen before.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cases/error.h"
+
+namespace attest {
+
+// XDG_CACHE_HOME/attest, else ~/.cache/attest (~/Library/Caches/attest on a Mac); ATTEST_CACHE_DIR overrides. Empty
+// where none of these is known.
+std::filesystem::path default_cache_dir();
+
+// One file per blob, named by the hash of its key. Safe under parallel processes: a blob is written to a temporary file
+// and renamed; a reader sees all of it or nothing. A file that is truncated, damaged or of another key (the key is
+// stored with the bytes, both under a checksum) counts as absent and is removed. A cache never fails a run: whatever
+// goes wrong, load() answers nothing and store() does nothing.
+class BlobStore {
+ public:
+  BlobStore(std::filesystem::path directory, std::uint64_t max_bytes);
+
+  std::optional<std::vector<std::byte>> load(std::string_view key) const;
+  void store(std::string_view key, std::span<const std::byte> bytes);
+
+  // Removes the files longest unused until no more than max_bytes are left. store() calls it now and then.
+  void trim();
+
+  const std::filesystem::path& directory() const { return directory_; }
+
+ private:
+  std::filesystem::path path_of(std::string_view key) const;
+
+  std::filesystem::path directory_;
+  std::uint64_t max_bytes_;
+  std::uint64_t stored_since_trim_ = 0;
+};
+
+}  // namespace attest
