@@ -21,6 +21,10 @@ struct Scratch {
 };
 
 // Fills parts of the inputs row by row; rows are independent, so any thread may take any of them.
+std::uint64_t poison_key(std::uint64_t seed, Stream stream, std::int64_t row) {
+  return rng_of(seed, Stream::poison).bits(static_cast<std::uint64_t>(row) * 16 + static_cast<std::uint64_t>(stream));
+}
+
 class Filler {
  public:
   Filler(const Case& c, const InputPlan& plan, const InputBuffers& buffers)
@@ -65,11 +69,9 @@ class Filler {
   void fill_q_row(std::int64_t index, Scratch& scratch) const;
   void fill_mask_row(std::int64_t index, Scratch& scratch) const;
   void fill_sinks() const;
-  void fill_output_row(std::int64_t index) const;
   void fill_before(const TensorPlan& plan, std::byte* memory, PoisonWhere place, Stream stream) const;
   std::uint64_t poison_key(Stream stream, std::int64_t row) const {
-    return rng_of(case_.seed, Stream::poison)
-        .bits(static_cast<std::uint64_t>(row) * 16 + static_cast<std::uint64_t>(stream));
+    return attest::poison_key(case_.seed, stream, row);
   }
 
   const Case& case_;
@@ -157,23 +159,6 @@ void Filler::fill_sinks() const {
   }
 }
 
-void Filler::fill_output_row(std::int64_t index) const {
-  const auto& shape = plan_.out.shape;
-  std::byte* memory = buffers_.out + plan_.out.offset + index * shape.nb[1];
-  if (!poisons(case_.poison, PoisonWhere::output)) {
-    for (std::int64_t e = 0; e < shape.ne[0]; ++e) std::memcpy(memory + 4 * e, &kOutputPrefill, sizeof kOutputPrefill);
-  } else if (case_.poison.what == PoisonWhat::previous) {
-    // Plausible values: what an earlier call would have left is not known here.
-    const RandomRow random(rng_of(case_.poison.seed, Stream::output).bits(static_cast<std::uint64_t>(index)));
-    for (std::int64_t e = 0; e < shape.ne[0]; ++e) {
-      const float value = random.normal(static_cast<std::uint32_t>(e));
-      std::memcpy(memory + 4 * e, &value, sizeof value);
-    }
-  } else {
-    fill_poison(case_.poison.what, DType::f32, memory, shape.nb[1], poison_key(Stream::output, index));
-  }
-}
-
 // Bytes in front of the first element. Offsets are multiples of 2, so block types take the pattern of a half there.
 void Filler::fill_before(const TensorPlan& plan, std::byte* memory, PoisonWhere place, Stream stream) const {
   const DType type = is_quantised(plan.shape.dtype) ? DType::f16 : plan.shape.dtype;
@@ -203,7 +188,6 @@ void Filler::run(int threads) {
     fill_before(plan_.mask, buffers_.mask, PoisonWhere::mask_padding, Stream::mask);
     jobs.push_back({rows_of(plan_.mask), problem_.n_kv, [this](std::int64_t i, Scratch& s) { fill_mask_row(i, s); }});
   }
-  jobs.push_back({rows_of(plan_.out), problem_.d_v, [this](std::int64_t i, Scratch&) { fill_output_row(i); }});
   if (problem_.sinks.kind != SinkKind::none) fill_sinks();
 
   // Pieces of about kPiece values; a thread takes the next one that is free.
@@ -250,6 +234,28 @@ void free_aligned(std::byte* memory) { ::operator delete[](memory, std::align_va
 
 void fill_inputs(const Case& c, const InputPlan& plan, const InputBuffers& buffers, int threads) {
   Filler(c, plan, buffers).run(threads);
+  fill_output(c, plan, buffers);
+}
+
+void fill_output(const Case& c, const InputPlan& plan, const InputBuffers& buffers) {
+  const TensorShape& shape = plan.out.shape;
+  std::byte* memory = buffers.out + plan.out.offset;
+  const std::int64_t rows = shape.ne[1] * shape.ne[2] * shape.ne[3];
+  if (!poisons(c.poison, PoisonWhere::output)) {
+    auto* bits = reinterpret_cast<std::uint32_t*>(memory);
+    std::fill(bits, bits + shape.elements(), kOutputPrefill);
+    return;
+  }
+  for (std::int64_t row = 0; row < rows; ++row, memory += shape.nb[1]) {
+    if (c.poison.what == PoisonWhat::previous) {
+      // Plausible values: what an earlier call would have left is not known here.
+      const RandomRow random(rng_of(c.poison.seed, Stream::output).bits(static_cast<std::uint64_t>(row)));
+      auto* values = reinterpret_cast<float*>(memory);
+      for (std::int64_t e = 0; e < shape.ne[0]; ++e) values[e] = random.normal(static_cast<std::uint32_t>(e));
+    } else {
+      fill_poison(c.poison.what, DType::f32, memory, shape.nb[1], poison_key(c.seed, Stream::output, row));
+    }
+  }
 }
 
 AttentionInputs input_views(const Case& c, const InputPlan& plan, const InputBuffers& buffers) {

@@ -19,6 +19,9 @@ struct InputBuffers {
 // A pure function of text(c): same bytes on every machine, whatever `threads` is.
 void fill_inputs(const Case& c, const InputPlan& plan, const InputBuffers& buffers, int threads = 1);
 
+// The output alone, as it is before a call: NaNs of the pattern kOutputPrefill (poison.h), or the case's poison.
+void fill_output(const Case& c, const InputPlan& plan, const InputBuffers& buffers);
+
 AttentionInputs input_views(const Case& c, const InputPlan& plan, const InputBuffers& buffers);
 MutableTensorView output_view(const InputPlan& plan, const InputBuffers& buffers);
 

@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "cases/poison.h"
 #include "oracles/eigen_reference.h"
 #include "oracles/error_budget.h"
 #include "oracles/scalar_oracle.h"
@@ -91,7 +92,7 @@ Scan scan(const TensorView& out) {
         found.rows.push_back(row);
         for (std::size_t e = 0; e < values.size(); ++e) {
           if (finite(values[e])) continue;
-          const bool unwritten = std::bit_cast<std::uint32_t>(values[e]) == kUnwrittenBits;
+          const bool unwritten = std::bit_cast<std::uint32_t>(values[e]) == kOutputPrefill;
           auto& count = unwritten ? found.unwritten : found.nonfinite;
           auto& first = unwritten ? found.first_unwritten : found.first_nonfinite;
           if (count++ == 0) {
@@ -332,11 +333,6 @@ Ruling Comparison::rule() {
 }
 
 }  // namespace
-
-void fill_unwritten(const MutableTensorView& out) {
-  auto* bits = reinterpret_cast<std::uint32_t*>(out.data);
-  std::fill(bits, bits + out.elements(), kUnwrittenBits);
-}
 
 Ruling compare(Key& key, const ArithmeticContract& contract, const TensorView& out, VerdictRecord& record) {
   return Comparison(key, contract, out, record).rule();

@@ -10,11 +10,6 @@
 
 namespace attest {
 
-// What the output holds before a backend runs: a quiet NaN no arithmetic produces. An element that still has these
-// bits was not written.
-inline constexpr std::uint32_t kUnwrittenBits = 0x7fc0a77e;
-void fill_unwritten(const MutableTensorView& out);
-
 struct Ruling {
   Verdict verdict = Verdict::PASS;
   bool suspect = false;  // above the 8-sigma budget, below the 13.9-sigma one: not final, to be run on fresh seeds

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "cases/inputs.h"
+#include "cases/poison.h"
 #include "harness/mock_backend.h"
 
 namespace attest {
@@ -15,7 +16,6 @@ namespace {
 struct Exam {
   explicit Exam(const std::string& line, const KeyOptions& options = {})
       : c(*parse_case(line)), owned(c), key(c, owned.inputs(), options) {
-    fill_unwritten(owned.output());
     write_truth(owned.inputs(), owned.output());
   }
   float& at(std::int64_t seq, std::int64_t head, std::int64_t query, std::int64_t column) {
@@ -86,7 +86,7 @@ TEST(Compare, NanInARowThatIsNotJudgedIsStillSeen) {
 
 TEST(Compare, AnElementThatWasNotWrittenIsUnwritten) {
   Exam exam(kSixtyFourRows);
-  exam.at(0, 0, 1, 2) = std::bit_cast<float>(kUnwrittenBits);
+  exam.at(0, 0, 1, 2) = std::bit_cast<float>(kOutputPrefill);
   EXPECT_EQ(exam.rule().verdict, Verdict::UNWRITTEN);
   EXPECT_EQ(exam.record.bad_elements, 1);
 }

@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "cases/poison.h"
 #include "cases/rng.h"
 #include "harness/backends.h"
 #include "harness/mock_backend.h"
@@ -72,7 +73,7 @@ class FaultBackend final : public Backend {
       case FaultKind::write_after: o[out.elements() + 64] = 1; break;
       case FaultKind::write_input: *const_cast<std::byte*>(in.q.data) = std::byte{1}; break;
       case FaultKind::read_past_k: sink_ = element(in.k, 0, in.k.ne[1] + 2, in.k.ne[2] - 1, 0); break;
-      case FaultKind::unwritten: std::memcpy(out.data + 12, "\x7e\xa7\xc0\x7f", 4); break;
+      case FaultKind::unwritten: std::memcpy(out.data + 12, &kOutputPrefill, 4); break;
       case FaultKind::close_pipes: for (int fd = 0; fd < 64; ++fd) close(fd); pause(); break;
       case FaultKind::garbage:
         if (write(kControlFd, "this is not a reply, and it is long enough to be read as one: "

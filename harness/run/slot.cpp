@@ -145,8 +145,7 @@ VerdictRecord Slot::blank(std::size_t backend, const Seat& seat) const {
 }
 
 void Slot::post(std::size_t backend, Seat& seat) {
-  const InputPlan plan = plan_inputs(seat.c->problem);
-  fill_unwritten(output_view(plan, seat.place->buffers()));
+  fill_output(*seat.c, plan_inputs(seat.c->problem), seat.place->buffers());
   seat.place->fill_red_zones(kRedZone);
   subjects_[backend]->post(seat.index, *seat.place, *seat.c, seat.line);
 }
