@@ -39,15 +39,10 @@ QRounding rounding_for(DType k) {
   }
 }
 
-// Accumulation of q.k. Integer dots are exact in a block and summed over blocks in f32. The 1 in q4_1 and q5_1 is a
-// minimum, multiplied by the sum of Q's block, which q8_1 stores as a half computed from an unrounded scale: an error
-// of 2^-10 per block that no rounding of Q reproduces. It is put where errors independent per key go; the divisor
-// undoes the growth with d that B_stat gives to a dot.
+// Accumulation of q.k. Integer dots are exact in a block and summed over blocks in f32. What q8_1 does beside rounding Q
+// (its block sum is a half of its own) is part of QRounding::q8_1.
 double dot_unit(const AttentionProblem& p, const CpuArithmetic& cpu) {
-  const double terms = static_cast<double>(p.d_k) / 2 + 2;
-  if (rounding_for(p.k_type) == QRounding::q8_1) return 0x1p-10 / std::sqrt(terms);
-  if (p.k_type == DType::f16 && cpu.f16_math) return kUnitF16;
-  return kUnitF32;
+  return p.k_type == DType::f16 && cpu.f16_math ? kUnitF16 : kUnitF32;
 }
 
 void vec(ArithmeticContract& c, const AttentionProblem& p, const CpuArithmetic& cpu) {
