@@ -94,7 +94,8 @@ SubjectMaker subject_maker(const BackendEnvironment& environment, bool in_proces
         return make_any_backend(*spec, environment);
       });
     }
-    return make_process_subject({{own_executable().string(), kSubjectVerb}, backend, environment, places, max_memory});
+    return make_process_subject(
+        {{own_executable().string(), kSubjectVerb}, backend, environment, places, max_memory, &interrupted()});
   };
 }
 

@@ -127,7 +127,7 @@ TEST(Faults, EveryFaultGetsItsVerdictAndNoOtherCaseIsLost) {
   options.timeout_s = 0.3;
   const SubjectMaker maker = [](const std::string& backend, const std::vector<int>& places) {
     return make_process_subject(
-        {{own_executable().string(), kSubjectVerb}, backend, {}, places, std::uint64_t{128} << 20});
+        {{own_executable().string(), kSubjectVerb}, backend, {}, places, std::uint64_t{128} << 20, nullptr});
   };
   Collector collector;
   const auto summary = run(plan, options, maker, {}, collector);

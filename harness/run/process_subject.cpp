@@ -26,6 +26,7 @@ namespace attest {
 namespace {
 
 constexpr double kStartTimeout = 60;
+constexpr double kInterruptPollMs = 200;  // how often a waiting judge looks whether it was interrupted
 constexpr std::size_t kStderrKept = 4096;
 
 class ProcessSubject final : public Subject {
@@ -52,6 +53,7 @@ class ProcessSubject final : public Subject {
   int read_reply(double timeout_s, protocol::Reply& reply, std::string& text);
   bool wait_readable(double timeout_s) const;
   double cpu_seconds() const;
+  bool interrupted() const { return options_.interrupted != nullptr && options_.interrupted->load(); }
   SubjectAnswer gone();
   SubjectAnswer fault(Verdict verdict, std::string detail);
   std::string last_words() const;
@@ -194,8 +196,9 @@ bool ProcessSubject::wait_readable(double timeout_s) const {
       limit += timeout_s;
       continue;
     }
+    if (interrupted()) return false;
     pollfd p{control_, POLLIN, 0};
-    const int n = poll(&p, 1, static_cast<int>(std::min((limit - passed) * 1000 + 1, 60000.0)));
+    const int n = poll(&p, 1, static_cast<int>(std::min((limit - passed) * 1000 + 1, kInterruptPollMs)));
     if (n > 0) return true;
     if (n < 0 && errno != EINTR) return true;  // let read() name the error
   }
@@ -226,6 +229,11 @@ SubjectAnswer ProcessSubject::next(double timeout_s) {
   protocol::Reply reply;
   SubjectAnswer answer;
   const int got = read_reply(timeout_s, reply, answer.text);
+  if (got == 0 && interrupted()) {
+    answer = fault(Verdict::HANG, "interrupted");
+    answer.kind = SubjectAnswer::Kind::interrupted;
+    return answer;
+  }
   if (got == 0) return fault(Verdict::HANG, fmt::format("no answer within {:.3g} s", timeout_s));
   if (got < 0) return gone();
   if (reply.magic != protocol::kMagic) {

@@ -112,6 +112,7 @@ void Slot::run_on(std::size_t backend, std::vector<Seat>& all) {
       }
       continue;
     }
+    if (result.interrupted) return;
     settle_fault(backend, *seats[i], result);
     board_.ruled(*seats[i]->c, std::move(result.record));
     if (!alive_[backend] && !revive(backend)) return;
@@ -119,6 +120,7 @@ void Slot::run_on(std::size_t backend, std::vector<Seat>& all) {
   }
   for (auto& [s, result] : open) {
     settle_suspect(backend, *s->c, result);
+    if (result.interrupted) return;
     settle_stale(backend, *s->c, result);
     board_.ruled(*s->c, std::move(result.record));
   }
@@ -171,6 +173,11 @@ Slot::Result Slot::collect(std::size_t backend, Seat& seat) {
   switch (answer.kind) {
     case SubjectAnswer::Kind::unsupported: verdict(Verdict::UNSUPPORTED, answer.text); return result;
     case SubjectAnswer::Kind::failed: verdict(Verdict::ERROR, answer.text); return result;
+    case SubjectAnswer::Kind::interrupted:
+      alive_[backend] = false;
+      result.finished = false;
+      result.interrupted = true;
+      return result;
     case SubjectAnswer::Kind::fault:
       alive_[backend] = false;
       verdict(answer.fault.verdict, answer.fault.detail);
@@ -217,6 +224,10 @@ Slot::Result Slot::run_alone(std::size_t backend, const Case& c) {
 void Slot::settle_fault(std::size_t backend, Seat& seat, Result& result) {
   const Result again = run_alone(backend, *seat.c);
   VerdictRecord& record = result.record;
+  if (again.interrupted) {
+    record.detail += "; interrupted before it could run again alone";
+    return;
+  }
   const std::string_view first = info(record.verdict).name;
   const std::string_view second = info(again.record.verdict).name;
   if (first == second) {
@@ -236,6 +247,10 @@ void Slot::settle_suspect(std::size_t backend, const Case& c, Result& result) {
     Case fresh = c;
     fresh.seed = mix64(c.seed + static_cast<std::uint64_t>(i)) >> 32;
     const Result again = run_alone(backend, fresh);
+    if (again.interrupted) {
+      result.interrupted = true;
+      return;
+    }
     ++result.record.suspect_reruns;
     if (again.suspect || info(again.record.verdict).bad) ++failures;
   }

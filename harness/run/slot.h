@@ -34,7 +34,8 @@ class Slot {
   struct Result {
     VerdictRecord record;
     bool suspect = false;
-    bool finished = true;  // false: the subject is gone
+    bool finished = true;      // false: the subject is gone
+    bool interrupted = false;  // no verdict: the run is being stopped
   };
 
   Expected<void> seat(Seat& seat, const Case& c, std::size_t place);

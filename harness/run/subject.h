@@ -1,6 +1,7 @@
 // The judge's handle on a subject: post cases, read answers, learn what killed it.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -25,12 +26,12 @@ struct Fault {
 };
 
 struct SubjectAnswer {
-  enum class Kind : std::uint8_t { accepted, unsupported, done, failed, fault };
+  enum class Kind : std::uint8_t { accepted, unsupported, done, failed, fault, interrupted };
   Kind kind = Kind::done;
   ArithmeticContract contract;              // accepted
   double cpu_seconds = 0, wall_seconds = 0;  // done
   std::string text;                         // unsupported: reason; failed: what the backend said
-  Fault fault;                              // fault: the subject is gone until start() is called again
+  Fault fault;                              // fault, interrupted: the subject is gone until start() is called again
 };
 
 class Subject {
@@ -55,6 +56,7 @@ struct ProcessSubjectOptions {
   BackendEnvironment environment;
   std::vector<int> place_fds;
   std::uint64_t max_memory = 0;
+  const std::atomic<bool>* interrupted = nullptr;  // set: next() ends the subject instead of waiting for it
 };
 std::unique_ptr<Subject> make_process_subject(ProcessSubjectOptions options);
 
