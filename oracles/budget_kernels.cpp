@@ -13,6 +13,8 @@ namespace hn = hwy::HWY_NAMESPACE;
 using F32 = hn::ScalableTag<float>;
 using F64 = hn::ScalableTag<double>;
 using Half = hn::Rebind<float, F64>;  // as many floats as F64 has lanes
+// A vector of floats is two of doubles, but for the scalar target, where both have one lane.
+constexpr bool kTwoHalves = HWY_TARGET != HWY_SCALAR;
 
 std::size_t padded(std::size_t n) {
   const std::size_t unit = hn::Lanes(F32()) < 16 ? 16 : hn::Lanes(F32());
@@ -24,7 +26,7 @@ void dots(const KeyBlock& keys, const float* HWY_RESTRICT q, const double* HWY_R
   const F64 f64;
   const Half half;
   const std::size_t lanes = hn::Lanes(f32);
-  const std::size_t wide = hn::Lanes(f64);
+  [[maybe_unused]] const std::size_t wide = hn::Lanes(f64);
   for (std::size_t i = 0; i < keys.count; ++i) {
     const float* HWY_RESTRICT k = keys.data + static_cast<std::size_t>(keys.rows[i]) * keys.stride;
     auto a = hn::Zero(f32);
@@ -36,7 +38,9 @@ void dots(const KeyBlock& keys, const float* HWY_RESTRICT q, const double* HWY_R
       a = hn::Add(a, hn::Abs(t));
       b2 = hn::MulAdd(t, t, b2);
       x0 = hn::MulAdd(hn::Load(f64, q_wide + c), hn::PromoteTo(f64, hn::Load(half, k + c)), x0);
-      x1 = hn::MulAdd(hn::Load(f64, q_wide + c + wide), hn::PromoteTo(f64, hn::Load(half, k + c + wide)), x1);
+      if constexpr (kTwoHalves) {
+        x1 = hn::MulAdd(hn::Load(f64, q_wide + c + wide), hn::PromoteTo(f64, hn::Load(half, k + c + wide)), x1);
+      }
     }
     out.x[i] = hn::GetLane(hn::SumOfLanes(f64, hn::Add(x0, x1)));
     out.a[i] = hn::GetLane(hn::SumOfLanes(f32, a));
@@ -49,10 +53,11 @@ void columns(const KeyBlock& values, const double* HWY_RESTRICT p, const ColumnS
   const F64 f64;
   const Half half;
   const std::size_t lanes = hn::Lanes(f32);
-  const std::size_t wide = hn::Lanes(f64);
+  [[maybe_unused]] const std::size_t wide = hn::Lanes(f64);
   for (std::size_t e = 0; e < values.stride; e += lanes) {
     auto o0 = hn::Load(f64, out.o + e);
-    auto o1 = hn::Load(f64, out.o + e + wide);
+    auto o1 = hn::Zero(f64);
+    if constexpr (kTwoHalves) o1 = hn::Load(f64, out.o + e + wide);
     auto a = hn::Load(f32, out.a + e);
     auto top = hn::Load(f32, out.max + e);
     auto bottom = hn::Load(f32, out.min + e);
@@ -61,13 +66,13 @@ void columns(const KeyBlock& values, const double* HWY_RESTRICT p, const ColumnS
       const auto weight = hn::Set(f64, p[i]);
       const auto x = hn::Load(f32, v);
       o0 = hn::MulAdd(weight, hn::PromoteTo(f64, hn::Load(half, v)), o0);
-      o1 = hn::MulAdd(weight, hn::PromoteTo(f64, hn::Load(half, v + wide)), o1);
+      if constexpr (kTwoHalves) o1 = hn::MulAdd(weight, hn::PromoteTo(f64, hn::Load(half, v + wide)), o1);
       a = hn::MulAdd(hn::Set(f32, static_cast<float>(p[i])), hn::Abs(x), a);
       top = hn::Max(top, x);
       bottom = hn::Min(bottom, x);
     }
     hn::Store(o0, f64, out.o + e);
-    hn::Store(o1, f64, out.o + e + wide);
+    if constexpr (kTwoHalves) hn::Store(o1, f64, out.o + e + wide);
     hn::Store(a, f32, out.a + e);
     hn::Store(top, f32, out.max + e);
     hn::Store(bottom, f32, out.min + e);

@@ -1,6 +1,7 @@
 #include "oracles/error_budget.h"
 
 #include <gtest/gtest.h>
+#include <hwy/targets.h>
 
 #include <algorithm>
 #include <cmath>
@@ -364,6 +365,20 @@ TEST(ErrorBudget, NamesItsTermsAndReasons) {
   EXPECT_EQ(term_name(BudgetTerm::score_store), "score store");
   EXPECT_EQ(inadmissible_name(Inadmissible::truncating), "truncating accumulators");
   EXPECT_EQ(inadmissible_name(Inadmissible::no), "");
+}
+
+TEST(ErrorBudget, IsTheSameOnEveryInstructionSet) {
+  Hand hand(48, 300);
+  const RowBudget best = hand.budget();
+  for (const std::int64_t target : hwy::SupportedAndGeneratedTargets()) {  // the baseline last
+    hwy::SetSupportedTargetsForTest(target);
+    const RowBudget other = hand.budget();
+    hwy::SetSupportedTargetsForTest(0);
+    for (std::size_t e = 0; e < best.fail.size(); ++e) {
+      ASSERT_NEAR(other.reference[e], best.reference[e], 1e-13) << hwy::TargetName(target);
+      ASSERT_NEAR(other.fail[e], best.fail[e], 0.01 * best.fail[e]) << hwy::TargetName(target);
+    }
+  }
 }
 
 }  // namespace
