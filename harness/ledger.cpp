@@ -44,6 +44,14 @@ void Ledger::apply(VerdictRecord& record, const LedgerEntry& entry) {
   }
 }
 
+void Ledger::recount(const VerdictRecord& record, const LedgerEntry& entry) {
+  Count& count = counts_.at(static_cast<std::size_t>(&entry - entries_.data()));
+  ++count.matched;
+  const Verdict v = record.verdict;
+  count.passed += v == Verdict::PASS || v == Verdict::BLIND || v == Verdict::XPASS ? 1 : 0;
+  count.failed += v == Verdict::XFAIL ? 1 : 0;
+}
+
 Ledger::Leftovers Ledger::finish() const {
   Leftovers left;
   for (std::size_t i = 0; i < entries_.size(); ++i) {

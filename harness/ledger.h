@@ -53,6 +53,9 @@ class Ledger {
   // BLIND become XPASS unless the entry says `sometimes`; other verdicts stay as they are.
   void apply(VerdictRecord& record, const LedgerEntry& entry);
 
+  // Counts a record that apply() rewrote in an earlier part of the run, and leaves it as it is.
+  void recount(const VerdictRecord& record, const LedgerEntry& entry);
+
   Leftovers finish() const;
   const std::vector<LedgerEntry>& entries() const { return entries_; }
   const std::string& file() const { return file_; }

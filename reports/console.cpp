@@ -37,6 +37,7 @@ void ConsoleReporter::on_start(const RunHeader& header) {
   tally_.announce(header.backends);
   std::string text = fmt::format("attest {}", header.version);
   if (!header.suite.empty()) text += fmt::format("  suite {}", header.suite);
+  if (header.shard_count > 1) text += fmt::format("  shard {}/{}", header.shard_index, header.shard_count);
   text += fmt::format("  {}  seed {}\n", count_of(header.cases, "case", "cases"), header.seed);
   std::size_t widest = 0;
   for (const auto& backend : header.backends) widest = std::max(widest, backend.size());
@@ -185,8 +186,9 @@ std::string ConsoleReporter::reckoning(const RunSummary& summary) const {
     text += paint(kRed, fmt::format("NOT ACCOUNTED FOR: {}, but {} ruled and {} reported", sum, summary.ruled, seen)) +
             "\n";
   }
-  const std::string took =
-      fmt::format(" in {} (backend CPU {})", duration(summary.wall_s), duration(summary.backend_cpu_s));
+  // Shards that were joined have no wall time in common.
+  const std::string wall = summary.wall_s > 0 ? " in " + duration(summary.wall_s) : "";
+  const std::string took = fmt::format("{} (backend CPU {})", wall, duration(summary.backend_cpu_s));
   if (tally_.bad() > 0) {
     text += paint(kRed, count_of(tally_.bad(), "bad verdict", "bad verdicts")) + took + "\n";
   } else if (seen == 0) {

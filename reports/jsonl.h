@@ -17,6 +17,7 @@ class JsonlReporter : public RunListener {
   explicit JsonlReporter(std::unique_ptr<Sink> sink) : sink_(std::move(sink)) {}
 
   void on_start(const RunHeader& header) override;
+  void on_earlier_verdict(const VerdictRecord&) override {}  // the file has it already
   void on_case_start(std::string_view line, std::string_view case_id, std::string_view backend) override;
   void on_verdict(const VerdictRecord& record) override;
   void on_finish(const RunSummary& summary) override;

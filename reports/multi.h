@@ -15,6 +15,9 @@ class MultiListener : public RunListener {
   void on_start(const RunHeader& header) override {
     for (auto* listener : listeners_) listener->on_start(header);
   }
+  void on_earlier_verdict(const VerdictRecord& record) override {
+    for (auto* listener : listeners_) listener->on_earlier_verdict(record);
+  }
   void on_case_start(std::string_view line, std::string_view case_id, std::string_view backend) override {
     for (auto* listener : listeners_) listener->on_case_start(line, case_id, backend);
   }

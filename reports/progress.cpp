@@ -29,6 +29,12 @@ void ProgressReporter::on_start(const RunHeader& header) {
   samples_.assign(1, {started_, 0});
 }
 
+void ProgressReporter::on_earlier_verdict(const VerdictRecord& record) {
+  ++done_;
+  bad_ += info(record.verdict).bad ? 1 : 0;
+  samples_.assign(1, {started_, done_});
+}
+
 void ProgressReporter::on_verdict(const VerdictRecord& record) {
   ++done_;
   bad_ += info(record.verdict).bad ? 1 : 0;

@@ -20,6 +20,7 @@ class ProgressReporter : public RunListener {
       : sink_(&sink), now_(std::move(now)) {}
 
   void on_start(const RunHeader& header) override;
+  void on_earlier_verdict(const VerdictRecord& record) override;  // counts, but says nothing about speed
   void on_verdict(const VerdictRecord& record) override;
   void on_finish(const RunSummary& summary) override;
 

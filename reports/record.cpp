@@ -36,4 +36,13 @@ Expected<Verdict> verdict_from_name(std::string_view name) {
   return input_error(fmt::format("'{}' is not a verdict", name), did_you_mean(name, names));
 }
 
+void RunSummary::add(const VerdictRecord& record) {
+  ++ruled;
+  ++counts[record.backend][record.verdict];
+  backend_cpu_s += record.backend_cpu_s;
+  const bool counts_here = record.verdict == Verdict::PASS || record.verdict == Verdict::FAIL;
+  double& worst = max_err_over_b[record.backend];
+  if (counts_here && record.err_over_b > worst) worst = record.err_over_b;
+}
+
 }  // namespace attest

@@ -78,7 +78,10 @@ struct RunHeader {
   std::string version, command, suite, started_utc, host, cpu;
   std::uint64_t seed = 0;
   std::vector<std::string> backends, build_ids;
-  std::int64_t cases = 0, verdicts_expected = 0;
+  std::int64_t cases = 0, verdicts_expected = 0;  // of this shard
+  int shard_index = 0, shard_count = 1;
+  std::string selection;  // fingerprint of the whole selection: the same in all shards
+  std::string options;    // what else bears on the verdicts, e.g. "rows=8 oracle=full"
   bool operator==(const RunHeader&) const = default;
 };
 std::string to_json(const RunHeader& header);
@@ -94,6 +97,8 @@ struct RunSummary {
   std::int64_t selected = 0, ruled = 0;                           // every selected (case, backend) must be ruled
   double wall_s = 0, backend_cpu_s = 0;
   bool interrupted = false;
+
+  void add(const VerdictRecord& record);  // one more is ruled; wall_s is left alone
 };
 std::string to_json(const RunSummary& summary);
 

@@ -91,6 +91,10 @@ void visit(Archive& a, T& h) {
   a("build_ids", h.build_ids);
   a("cases", h.cases);
   a("verdicts_expected", h.verdicts_expected);
+  a("shard_index", h.shard_index);
+  a("shard_count", h.shard_count);
+  a("selection", h.selection);
+  a("options", h.options);
 }
 
 // Written, never read back.

@@ -97,6 +97,7 @@ int main(int argc, char** argv) {
              "its work (backend, library, directory, 0 cases); 77 --skip-unavailable; 130 interrupted.");
   std::vector<std::pair<std::string, Verb>> verbs;
   verbs.emplace_back("run", add_run(app));
+  verbs.emplace_back("merge", add_merge(app));
   verbs.emplace_back("list", add_list(app));
   verbs.emplace_back("show", add_show(app));
   try {

@@ -1,16 +1,19 @@
 // attest run: the comparison.
-#include <chrono>
-#include <cmath>
-#include <memory>
-
-#include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <optional>
 
 #include "cases/suites/suite.h"
 #include "harness/backends.h"
 #include "harness/cli/machine.h"
 #include "harness/cli/verbs.h"
+#include "harness/cli/verdict_exit.h"
 #include "harness/ledger.h"
 #include "harness/run/runner.h"
 #include "harness/version.h"
@@ -29,7 +32,7 @@ constexpr double kKeyFlopPerSecond = 4e9;
 struct RunArguments {
   std::string op;
   std::vector<std::string> backends, lines, ggml;
-  std::string suite, cases_file, jsonl, ledger;
+  std::string suite, cases_file, jsonl, resume, ledger, shard;
   std::uint64_t seed = 0;
   std::int64_t rows = 0;
   int jobs = 0;
@@ -44,7 +47,9 @@ Expected<RunPlan> choose_cases(const RunArguments& a) {
     for (const auto& line : a.lines) {
       auto c = parse_case(line);
       if (!c) return Unexpected(c.error());
-      plan.cases.push_back(std::move(*c));
+      const bool again =
+          std::any_of(plan.cases.begin(), plan.cases.end(), [&](const Case& other) { return text(other) == text(*c); });
+      if (!again) plan.cases.push_back(std::move(*c));
     }
   } else {
     auto suite = a.cases_file.empty() ? load_suite(a.suite.empty() ? "quick" : a.suite) : load_case_file(a.cases_file);
@@ -59,6 +64,9 @@ Expected<RunPlan> choose_cases(const RunArguments& a) {
   }
   for (Case& c : plan.cases) c.seed += a.seed;
   if (plan.cases.empty()) return harness_error("0 cases selected: nothing was compared");
+  const auto shard = a.shard.empty() ? shard_from_environment(std::getenv) : parse_shard(a.shard);
+  if (!shard) return Unexpected(shard.error());
+  plan.shard = *shard;
   return plan;
 }
 
@@ -73,7 +81,7 @@ Expected<std::uint64_t> bytes_of(const std::string& text) {
     return input_error(fmt::format("--max-memory '{}' is not a size", text), "e.g. 512M or 4G");
   }
   const std::string unit = text.substr(end);
-  const double factor = unit.empty()                    ? 1
+  const double factor = unit.empty()                   ? 1
                         : unit == "K" || unit == "KiB" ? 0x1p10
                         : unit == "M" || unit == "MiB" ? 0x1p20
                         : unit == "G" || unit == "GiB" ? 0x1p30
@@ -99,36 +107,6 @@ SubjectMaker subject_maker(const BackendEnvironment& environment, bool in_proces
   };
 }
 
-// The exit code of a run that went to its end.
-int exit_code(const RunSummary& summary, const RunHeader& header, bool otherwise_bad) {
-  if (summary.interrupted) return kInterrupted;
-  bool bad = false, cut_short = summary.ruled < summary.selected;
-  for (const auto& [backend, counts] : summary.counts) {
-    for (const auto& [verdict, count] : counts) bad |= count > 0 && info(verdict).bad;
-  }
-  if (bad || otherwise_bad) return kBad;
-  if (cut_short) {
-    fmt::print(stderr, "attest: error: {} of {} verdicts are missing: the run is not complete\n",
-               summary.selected - summary.ruled, summary.selected);
-    return kHarness;
-  }
-  for (const auto& backend : header.backends) {
-    const auto counts = summary.counts.find(backend);
-    std::int64_t all = 0, unsupported = 0;
-    if (counts != summary.counts.end()) {
-      for (const auto& [verdict, count] : counts->second) {
-        all += count;
-        if (verdict == Verdict::UNSUPPORTED || verdict == Verdict::QUARANTINED) unsupported += count;
-      }
-    }
-    if (all == unsupported) {
-      fmt::print(stderr, "attest: error: backend '{}' took none of the {} cases: nothing was compared\n", backend, all);
-      return kHarness;
-    }
-  }
-  return kOk;
-}
-
 // Entries that may pass now and then but whose cases all passed: as bad as XPASS. Says what to take out.
 bool ledger_is_outdated(const Ledger& ledger) {
   const auto leftovers = ledger.finish();
@@ -141,6 +119,15 @@ bool ledger_is_outdated(const Ledger& ledger) {
                entry->file_line);
   }
   return !leftovers.never_failed.empty();
+}
+
+// The record to be continued. One that is not there, or ends before its first line does, starts the run.
+Expected<RecordFile> earlier_part(const std::string& path) {
+  if (!std::filesystem::exists(path)) {
+    fmt::print(stderr, "attest: {} is not there: the run starts at its beginning\n", path);
+    return RecordFile{path, {}, {}};
+  }
+  return read_record_file(path);
 }
 
 // Keeps what the exit code needs to know.
@@ -161,6 +148,19 @@ bool all_available(const std::vector<std::string>& backends, const SubjectMaker&
     }
   }
   return true;
+}
+
+// What bears on the verdicts besides cases, backends and seed: parts of one run agree in it.
+std::string judging_options(const RunArguments& a) {
+  std::vector<std::string> words;
+  if (a.rows != 0) words.push_back(fmt::format("rows={}", a.rows));
+  if (a.key_budget > 0) words.push_back(fmt::format("key-budget={}", a.key_budget));
+  if (a.oracle_full) words.push_back("oracle=full");
+  if (a.timeout > 0) words.push_back(fmt::format("timeout={}", a.timeout));
+  if (!a.max_memory.empty()) words.push_back("max-memory=" + a.max_memory);
+  if (!a.ledger.empty()) words.push_back("ledger=" + std::filesystem::path(a.ledger).filename().string());
+  if (a.strict_prec) words.push_back(kStrictPrec);
+  return fmt::format("{}", fmt::join(words, " "));
 }
 
 int run_verb(const RunArguments& a, const std::string& command) {
@@ -205,8 +205,15 @@ int run_verb(const RunArguments& a, const std::string& command) {
   Watcher watcher;
   std::vector<RunListener*> listeners{&watcher, &progress};
   std::unique_ptr<JsonlReporter> jsonl;
-  if (!a.jsonl.empty()) {
-    auto opened = JsonlReporter::open(a.jsonl);
+  RecordFile earlier;
+  if (!a.resume.empty()) {
+    auto read = earlier_part(a.resume);
+    if (!read) return report(read.error());
+    earlier = std::move(*read);
+    options.earlier = &earlier;
+  }
+  if (const std::string& path = a.resume.empty() ? a.jsonl : a.resume; !path.empty()) {
+    auto opened = JsonlReporter::open(path, a.resume.empty() ? FileMode::replace : FileMode::append);
     if (!opened) return report(opened.error());
     jsonl = std::move(*opened);
     listeners.push_back(jsonl.get());
@@ -219,14 +226,12 @@ int run_verb(const RunArguments& a, const std::string& command) {
   header.command = command;
   header.suite = plan->suite;
   header.seed = a.seed;
+  header.options = judging_options(a);
   const auto summary = run(*plan, options, maker, header, all);
-  if (!summary) {
-    Error error = summary.error();
-    error.kind = ErrorKind::harness;
-    return report(error);
-  }
-  const bool outdated = ledger && ledger_is_outdated(*ledger);
-  return exit_code(*summary, watcher.header, outdated || (a.strict_prec && watcher.prec_not_honoured > 0));
+  if (!summary) return report(summary.error());
+  // A shard does not see every case of an entry.
+  const bool outdated = ledger && plan->shard.count <= 1 && ledger_is_outdated(*ledger);
+  return verdict_exit(*summary, watcher.header, outdated || (a.strict_prec && watcher.prec_not_honoured > 0));
 }
 
 std::string command_line(const RunArguments& a) {
@@ -252,7 +257,8 @@ Verb add_run(CLI::App& app) {
       ->expected(1)
       ->take_all()
       ->allow_extra_args(false);
-  auto* suite = run->add_option("--suite", a->suite, "built-in suite or a .toml file (attest list suites); default quick");
+  auto* suite =
+      run->add_option("--suite", a->suite, "built-in suite or a .toml file (attest list suites); default quick");
   auto* line = run->add_option("--case", a->lines, "one case line, repeatable: a descriptor or a test-backend-ops line")
                    ->expected(1)
                    ->take_all()
@@ -266,19 +272,29 @@ Verb add_run(CLI::App& app) {
       ->take_all()
       ->allow_extra_args(false);
   run->add_option("--seed", a->seed, "added to the seed of every case: other values, same problems");
-  run->add_option("--jsonl", a->jsonl, "write the record of truth to this file, one verdict per line");
+  auto* jsonl = run->add_option("--jsonl", a->jsonl, "write the record of truth to this file, one verdict per line");
+  run->add_option("--resume", a->resume,
+                  "continue the run this JSONL file records: verdicts in it stand, the rest is appended")
+      ->excludes(jsonl);
+  run->add_option(
+      "--shard", a->shard,
+      "I/N: only the I-th of N parts of equal cost, 0 <= I < N (attest merge joins their records); default: "
+      "GTEST_SHARD_INDEX and GTEST_TOTAL_SHARDS, or TEST_SHARD_INDEX and TEST_TOTAL_SHARDS");
   run->add_option("--ledger", a->ledger, "TOML file of known failures: tolerated ones become XFAIL");
   run->add_flag("--fail-fast", a->fail_fast, "stop at the first bad verdict");
   run->add_option("--rows", a->rows, "judge at most N rows per case (seeded choice)")->check(CLI::PositiveNumber);
-  run->add_option("--jobs", a->jobs, "slots working at a time; default: number of cores")->check(CLI::PositiveNumber);
+  run->add_option(
+         "--jobs", a->jobs,
+         "slots working at a time, each a judge and a subject process; default: number of cores. A case with threads=N "
+         "takes N of them")
+      ->check(CLI::PositiveNumber);
   run->add_option("--timeout", a->timeout, "seconds a backend may take for a case (default: from its cost)")
       ->check(CLI::PositiveNumber);
   run->add_option("--max-memory", a->max_memory, "memory a subject process may allocate, e.g. 4G");
   run->add_option("--key-budget", a->key_budget, "seconds of reference work per case; above it a seeded choice of rows")
       ->check(CLI::PositiveNumber);
   run->add_option_function<std::string>(
-         "--oracle",
-         [a](const std::string& how) { a->oracle_full = how == "full"; },
+         "--oracle", [a](const std::string& how) { a->oracle_full = how == "full"; },
          "'full': the scalar oracle confirms every judged row; 'sample' (default): a seeded sample and rows in doubt")
       ->check(CLI::IsMember({"full", "sample"}));
   run->add_flag("--in-process", a->in_process, "run backends in this process, for debuggers");

@@ -19,6 +19,7 @@ using Verb = std::function<int()>;
 Verb add_run(CLI::App& app);
 Verb add_list(CLI::App& app);
 Verb add_show(CLI::App& app);
+Verb add_merge(CLI::App& app);
 
 // Prints "attest: error: ..." to standard error and returns the exit code of the error's kind.
 int report(const Error& error);

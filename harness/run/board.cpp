@@ -1,14 +1,19 @@
 #include "harness/run/board.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
-#include <numeric>
+#include <unordered_map>
+
+#include "harness/run/resume.h"
+#include "harness/run/schedule.h"
 
 namespace attest {
 
 namespace {
 
-constexpr std::size_t kBatch = 16;           // cases that travel together at most
-constexpr double kTinyFlop = 4e6;            // a case up to this travels with others
+constexpr std::size_t kBatch = 16;  // cases that travel together at most
+constexpr double kTinyFlop = 4e6;   // a case up to this travels with others
 constexpr std::int64_t kTinyBytes = 256 << 10;
 
 std::int64_t total_bytes(const AttentionProblem& problem) {
@@ -23,12 +28,58 @@ bool tiny(const AttentionProblem& problem) {
 }  // namespace
 
 Board::Board(const RunPlan& plan, const RunOptions& options, RunListener& listener, int jobs)
-    : plan_(plan), options_(options), listener_(listener), order_(plan.cases.size()), free_(jobs), all_(jobs) {
-  std::vector<double> cost(plan.cases.size());
-  for (std::size_t i = 0; i < cost.size(); ++i) cost[i] = flop(plan.cases[i].problem);
-  std::iota(order_.begin(), order_.end(), std::size_t{0});
-  std::stable_sort(order_.begin(), order_.end(), [&](std::size_t a, std::size_t b) { return cost[a] > cost[b]; });
-  summary_.selected = static_cast<std::int64_t>(plan.cases.size() * plan.backends.size());
+    : plan_(plan),
+      options_(options),
+      listener_(listener),
+      order_(scheduled(plan.cases, plan.shard)),
+      cases_(order_.size()),
+      free_(jobs),
+      all_(jobs) {
+  summary_.selected = static_cast<std::int64_t>(cases_ * plan.backends.size());
+}
+
+Expected<void> Board::adopt(const RecordFile& earlier, const std::vector<std::string>& backends) {
+  const auto wrong = [&](const VerdictRecord& record, const char* how) {
+    Error error;
+    error.message = fmt::format("the verdict on '{}' by {} {}", record.line, record.backend, how);
+    error.file = earlier.name;
+    return Unexpected(error);
+  };
+  std::unordered_map<std::string, std::size_t> index;
+  for (const std::size_t i : order_) index.emplace(case_id(plan_.cases[i]), i);
+  for (const VerdictRecord& record : earlier.verdicts) {
+    const auto found = index.find(record.case_id);
+    const bool asked = std::find(backends.begin(), backends.end(), record.backend) != backends.end();
+    if (found == index.end() || !asked) return wrong(record, "is none of this run's");
+    if (!done_.insert(pair_key(record.case_id, record.backend)).second) return wrong(record, "is there twice");
+    if (options_.ledger == nullptr) continue;
+    const Case& c = plan_.cases[found->second];
+    const bool not_asked = record.verdict == Verdict::QUARANTINED;
+    if (const LedgerEntry* entry = options_.ledger->match(c, record.backend, not_asked ? "" : record.path)) {
+      options_.ledger->recount(record, *entry);
+    }
+  }
+  std::erase_if(order_, [&](std::size_t i) {
+    const std::string id = case_id(plan_.cases[i]);
+    return std::all_of(backends.begin(), backends.end(), [&](const auto& b) { return already_ruled(id, b); });
+  });
+  earlier_ = &earlier;
+  return {};
+}
+
+bool Board::already_ruled(const std::string& case_id, const std::string& backend) const {
+  return !done_.empty() && done_.contains(pair_key(case_id, backend));
+}
+
+void Board::tell_earlier() {
+  const std::scoped_lock lock(event_mutex_);
+  if (earlier_ != nullptr) {
+    for (const VerdictRecord& record : earlier_->verdicts) {
+      listener_.on_earlier_verdict(record);
+      summary_.add(record);
+    }
+  }
+  stop_if_unwritten();
 }
 
 std::vector<const Case*> Board::take() {
@@ -49,9 +100,9 @@ std::vector<const Case*> Board::take() {
   return batch;
 }
 
-void Board::started(const Case&, const std::string& line, const std::string& backend) {
+void Board::started(const std::string& line, const std::string& case_id, const std::string& backend) {
   const std::scoped_lock lock(event_mutex_);
-  listener_.on_case_start(line, "", backend);
+  listener_.on_case_start(line, case_id, backend);
 }
 
 void Board::ruled(const Case& c, VerdictRecord record) {
@@ -76,12 +127,12 @@ bool Board::quarantined(const Case& c, VerdictRecord blank) {
 
 void Board::tell(const VerdictRecord& record) {
   listener_.on_verdict(record);
-  ++summary_.ruled;
-  ++summary_.counts[record.backend][record.verdict];
-  summary_.backend_cpu_s += record.backend_cpu_s;
-  auto& worst = summary_.max_err_over_b[record.backend];
-  if (record.err_over_b > worst) worst = record.err_over_b;
+  summary_.add(record);
   if (options_.fail_fast && info(record.verdict).bad) stop_ = true;
+  stop_if_unwritten();
+}
+
+void Board::stop_if_unwritten() {
   if (const auto written = listener_.failed(); !written && !error_) {
     error_ = written.error();
     stop_ = true;
@@ -89,14 +140,13 @@ void Board::tell(const VerdictRecord& record) {
 }
 
 void Board::failed(Error error) {
+  error.kind = ErrorKind::harness;
   const std::scoped_lock lock(event_mutex_);
   if (!error_) error_ = std::move(error);
   stop_ = true;
 }
 
-bool Board::stopping() const {
-  return stop_ || (options_.interrupted != nullptr && options_.interrupted->load());
-}
+bool Board::stopping() const { return stop_ || (options_.interrupted != nullptr && options_.interrupted->load()); }
 
 void Board::hold(int slots) {
   const int wanted = std::min(slots, all_);

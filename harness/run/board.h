@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <mutex>
 #include <optional>
+#include <unordered_set>
 #include <vector>
 
 #include "harness/run/runner.h"
@@ -14,10 +15,20 @@ class Board {
  public:
   Board(const RunPlan& plan, const RunOptions& options, RunListener& listener, int jobs);
 
+  // Cases of the shard.
+  std::size_t cases() const { return cases_; }
+
+  // Verdicts of the run that is resumed stand, and their cases do not run again. Before take(). An input error where
+  // one of them is of no case and backend of this run, or is there twice.
+  Expected<void> adopt(const RecordFile& earlier, const std::vector<std::string>& backends);
+  // Reports what was adopted, after the listener's on_start().
+  void tell_earlier();
+  bool already_ruled(const std::string& case_id, const std::string& backend) const;
+
   // The next cases to run: one large case, or several tiny ones that travel together. Empty: nothing left, or stop.
   std::vector<const Case*> take();
 
-  void started(const Case& c, const std::string& line, const std::string& backend);
+  void started(const std::string& line, const std::string& case_id, const std::string& backend);
   // The final word on a case: the ledger may turn it into XFAIL or XPASS.
   void ruled(const Case& c, VerdictRecord record);
   // True where the ledger forbids to start the case on this backend; `blank` then goes out as QUARANTINED.
@@ -35,12 +46,17 @@ class Board {
   const std::optional<Error>& error() const { return error_; }
 
  private:
-  void tell(const VerdictRecord& record);  // with event_mutex_ held
+  // With event_mutex_ held.
+  void tell(const VerdictRecord& record);
+  void stop_if_unwritten();
 
   const RunPlan& plan_;
   const RunOptions& options_;
   RunListener& listener_;
-  std::vector<std::size_t> order_;  // longest first
+  std::vector<std::size_t> order_;  // longest first, without what was ruled earlier
+  const std::size_t cases_;
+  const RecordFile* earlier_ = nullptr;
+  std::unordered_set<std::string> done_;  // pair_key()
   std::size_t next_ = 0;
   std::mutex queue_mutex_;
   std::mutex event_mutex_;

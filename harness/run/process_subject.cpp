@@ -1,12 +1,5 @@
-#include <atomic>
-#include <cerrno>
-#include <chrono>
-#include <csignal>
-#include <cstring>
-#include <ctime>
-#include <vector>
-
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <poll.h>
 #include <spawn.h>
 #include <sys/mman.h>
@@ -14,7 +7,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <fmt/format.h>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstring>
+#include <ctime>
+#include <vector>
 
 #include "harness/run/protocol.h"
 #include "harness/run/subject.h"
@@ -93,6 +92,7 @@ Expected<void> ProcessSubject::spawn() {
   arguments.environment = options_.environment;
   arguments.places = static_cast<int>(options_.place_fds.size());
   arguments.max_memory = options_.max_memory;
+  arguments.judge = getpid();
   std::vector<std::string> words = options_.command;
   for (auto& word : arguments.to_words()) words.push_back(std::move(word));
   std::vector<char*> argv;
@@ -109,7 +109,16 @@ Expected<void> ProcessSubject::spawn() {
   for (std::size_t i = 0; i < options_.place_fds.size(); ++i) {
     posix_spawn_file_actions_adddup2(&actions, options_.place_fds[i], kFirstPlaceFd + static_cast<int>(i));
   }
-  const int failed = posix_spawn(&pid_, argv[0], &actions, nullptr, argv.data(), environ);
+  // A Ctrl-C is for the judge: held back until the subject has said that it does not care for it.
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  sigset_t held;
+  sigemptyset(&held);
+  sigaddset(&held, SIGINT);
+  posix_spawnattr_setsigmask(&attributes, &held);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+  const int failed = posix_spawn(&pid_, argv[0], &actions, &attributes, argv.data(), environ);
+  posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&actions);
   close(theirs);
   if (failed != 0) {
@@ -243,11 +252,20 @@ SubjectAnswer ProcessSubject::next(double timeout_s) {
   answer.cpu_seconds = reply.cpu_seconds;
   answer.wall_seconds = reply.wall_seconds;
   switch (reply.say) {
-    case protocol::Say::accepted: answer.kind = SubjectAnswer::Kind::accepted; break;
-    case protocol::Say::unsupported: answer.kind = SubjectAnswer::Kind::unsupported; break;
-    case protocol::Say::done: answer.kind = SubjectAnswer::Kind::done; break;
-    case protocol::Say::failed: answer.kind = SubjectAnswer::Kind::failed; break;
-    default: return fault(Verdict::CRASH, "garbage on the control channel: unknown reply");
+    case protocol::Say::accepted:
+      answer.kind = SubjectAnswer::Kind::accepted;
+      break;
+    case protocol::Say::unsupported:
+      answer.kind = SubjectAnswer::Kind::unsupported;
+      break;
+    case protocol::Say::done:
+      answer.kind = SubjectAnswer::Kind::done;
+      break;
+    case protocol::Say::failed:
+      answer.kind = SubjectAnswer::Kind::failed;
+      break;
+    default:
+      return fault(Verdict::CRASH, "garbage on the control channel: unknown reply");
   }
   return answer;
 }

@@ -1,13 +1,45 @@
 #include "harness/run/runner.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 #include <thread>
 
 #include "harness/run/board.h"
+#include "harness/run/resume.h"
 #include "harness/run/slot.h"
 
 namespace attest {
+
+namespace {
+
+Error of_harness(Error error) {
+  error.kind = ErrorKind::harness;
+  return error;
+}
+
+// Backends, counts, shard and fingerprint: what the caller cannot know.
+Expected<void> complete(RunHeader& header, const RunPlan& plan, const std::vector<SubjectInfo>& backends,
+                        std::size_t cases) {
+  for (const SubjectInfo& backend : backends) {
+    if (std::find(header.backends.begin(), header.backends.end(), backend.name) != header.backends.end()) {
+      return input_error(fmt::format("backend {} is asked for twice", backend.name));
+    }
+    header.backends.push_back(backend.name);
+    header.build_ids.push_back(backend.build_id);
+  }
+  header.cases = static_cast<std::int64_t>(cases);
+  header.verdicts_expected = static_cast<std::int64_t>(cases * backends.size());
+  header.shard_index = plan.shard.index;
+  header.shard_count = plan.shard.count;
+  std::vector<std::string> ids;
+  for (const Case& c : plan.cases) ids.push_back(case_id(c));
+  header.selection = selection_fingerprint(std::move(ids), header.backends, header.seed);
+  return {};
+}
+
+}  // namespace
 
 Expected<RunSummary> run(const RunPlan& plan, const RunOptions& options, const SubjectMaker& make_subject,
                          RunHeader header, RunListener& listener) {
@@ -18,14 +50,14 @@ Expected<RunSummary> run(const RunPlan& plan, const RunOptions& options, const S
   Board board(plan, options, listener, jobs);
   // The first slot starts before anything is reported: a backend that cannot be loaded is said at once.
   Slot first(board, make_subject);
-  if (auto started = first.start(); !started) return Unexpected(started.error());
-  for (const SubjectInfo& backend : first.backends()) {
-    header.backends.push_back(backend.name);
-    header.build_ids.push_back(backend.build_id);
+  if (auto started = first.start(); !started) return Unexpected(of_harness(started.error()));
+  if (auto known = complete(header, plan, first.backends(), board.cases()); !known) return Unexpected(known.error());
+  if (options.earlier != nullptr) {
+    if (auto fit = fits(*options.earlier, header); !fit) return Unexpected(fit.error());
+    if (auto taken = board.adopt(*options.earlier, header.backends); !taken) return Unexpected(taken.error());
   }
-  header.cases = static_cast<std::int64_t>(plan.cases.size());
-  header.verdicts_expected = board.summary().selected;
   listener.on_start(header);
+  board.tell_earlier();
 
   std::vector<std::jthread> others;
   for (int i = 1; i < jobs; ++i) {

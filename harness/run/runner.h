@@ -10,36 +10,39 @@
 #include "cases/case.h"
 #include "harness/key.h"
 #include "harness/ledger.h"
+#include "harness/run/shard.h"
 #include "harness/run/subject.h"
+#include "reports/record_file.h"
 #include "reports/reporter.h"
 
 namespace attest {
 
 struct RunPlan {
-  std::vector<Case> cases;
+  std::vector<Case> cases;            // the whole selection, no two alike
+  Shard shard;                        // the part of it that this run is for
   std::vector<std::string> backends;  // specs; the subject tells the canonical name
   std::string suite;                  // for the records; "" for --case
 };
 
 struct RunOptions {
   KeyOptions key;
-  int jobs = 0;                  // slots working at a time; 0: one per core
-  double timeout_s = 0;          // deadline per case; 0: from the case's cost
-  bool fail_fast = false;        // stop at the first bad verdict
-  Ledger* ledger = nullptr;      // counts what it matched
+  int jobs = 0;                              // slots working at a time; 0: one per core
+  double timeout_s = 0;                      // deadline per case; 0: from the case's cost
+  bool fail_fast = false;                    // stop at the first bad verdict
+  Ledger* ledger = nullptr;                  // counts what it matched
+  const RecordFile* earlier = nullptr;       // resume this run: its verdicts stand, their cases do not run again
   std::atomic<bool>* interrupted = nullptr;  // set by a signal handler: finish what runs, then stop
 };
 
 // Makes the subject for one backend of one slot; `places` are the shared memory descriptors it may be given.
-using SubjectMaker = std::function<std::unique_ptr<Subject>(const std::string& backend, const std::vector<int>& places)>;
+using SubjectMaker =
+    std::function<std::unique_ptr<Subject>(const std::string& backend, const std::vector<int>& places)>;
 
-// Runs every case on every backend. Events reach `listener` one at a time. The error is the harness's own: a backend
-// that cannot be loaded, no shared memory, a report that cannot be written; verdicts already made have been reported.
-// `header` is completed (backends, build ids, counts) and passed on.
+// Runs every case of the shard on every backend. Events reach `listener` one at a time. Errors of kind harness: a
+// backend that cannot be loaded, no shared memory, a report that cannot be written; verdicts already made have been
+// reported. Errors of kind input: options.earlier is a record of something else, or two backends are the same. `header`
+// is completed (backends, build ids, counts, shard, fingerprint) and passed on.
 Expected<RunSummary> run(const RunPlan& plan, const RunOptions& options, const SubjectMaker& make_subject,
                          RunHeader header, RunListener& listener);
-
-// Seconds a backend may take for a case before it counts as hung, when no --timeout is given.
-double default_deadline(const AttentionProblem& problem);
 
 }  // namespace attest

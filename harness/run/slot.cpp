@@ -6,6 +6,7 @@
 
 #include "cases/inputs.h"
 #include "cases/rng.h"
+#include "harness/run/schedule.h"
 
 namespace attest {
 
@@ -27,11 +28,6 @@ bool hides_nonfinite(const PoisonSpec& poison) {
 }
 
 }  // namespace
-
-double default_deadline(const AttentionProblem& problem) {
-  // 0.2 GFLOP/s is slower than any backend met so far; the constant covers start-up and a busy machine.
-  return 10.0 + flop(problem) / 2e8;
-}
 
 Slot::Slot(Board& board, const SubjectMaker& make_subject) : board_(board), make_subject_(make_subject) {}
 
@@ -92,11 +88,12 @@ void Slot::run_batch(const std::vector<const Case*>& cases) {
 void Slot::run_on(std::size_t backend, std::vector<Seat>& all) {
   std::vector<Seat*> seats;
   for (Seat& s : all) {
+    if (board_.already_ruled(s.id, infos_[backend].name)) continue;
     if (!board_.quarantined(*s.c, blank(backend, s))) seats.push_back(&s);
   }
   if (!seats.empty() && !alive_[backend] && !revive(backend)) return;
   for (Seat* s : seats) {
-    board_.started(*s->c, s->line, infos_[backend].name);
+    board_.started(s->line, s->id, infos_[backend].name);
     post(backend, *s);
   }
   std::vector<std::pair<Seat*, Result>> open;  // to be settled once the subject has nothing else to do

@@ -1,17 +1,19 @@
 #include "harness/run/subject_main.h"
 
-#include <csignal>
-#include <cstring>
-#include <new>
-#include <optional>
-
 #include <execinfo.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <ucontext.h>
 #include <unistd.h>
+
+#include <csignal>
+#include <cstring>
+#include <new>
+#include <optional>
 #ifdef __linux__
 #include <sys/prctl.h>
+#else
+#include <thread>
 #endif
 
 #include <fmt/format.h>
@@ -88,7 +90,24 @@ void install_handlers() {
   std::set_new_handler(on_out_of_memory);
   // Ctrl-C is the judge's to handle; a subject ends when its socket does.
   ::signal(SIGINT, SIG_IGN);
+  sigset_t held;
+  sigemptyset(&held);
+  sigaddset(&held, SIGINT);
+  sigprocmask(SIG_UNBLOCK, &held, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
+}
+
+// The socket tells a subject that waits for work; one that is caught in a backend's endless loop needs this.
+void end_with(std::int64_t judge) {
+#ifdef __linux__
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+#else
+  std::thread([judge] {
+    while (getppid() == judge) usleep(200'000);
+    _exit(3);
+  }).detach();
+#endif
+  if (getppid() != judge) _exit(3);  // it died before we could ask to be told
 }
 
 void limit_memory(std::uint64_t bytes) {
@@ -139,7 +158,7 @@ bool serve(const protocol::Request& request, const std::string& line, Backend& b
 }  // namespace
 
 std::vector<std::string> SubjectArguments::to_words() const {
-  std::vector<std::string> words{backend, std::to_string(places), std::to_string(max_memory)};
+  std::vector<std::string> words{backend, std::to_string(places), std::to_string(max_memory), std::to_string(judge)};
   for (const auto& build : environment.ggml) {
     words.push_back(build.name);
     words.push_back(build.dir.string());
@@ -148,21 +167,20 @@ std::vector<std::string> SubjectArguments::to_words() const {
 }
 
 Expected<SubjectArguments> SubjectArguments::from_words(const std::vector<std::string>& words) {
-  if (words.size() < 3 || words.size() % 2 == 0) return harness_error("subject: bad argument list");
+  if (words.size() < 4 || words.size() % 2 != 0) return harness_error("subject: bad argument list");
   SubjectArguments arguments;
   arguments.backend = words[0];
   arguments.places = std::stoi(words[1]);
   arguments.max_memory = std::stoull(words[2]);
-  for (std::size_t i = 3; i + 1 < words.size(); i += 2) arguments.environment.ggml.push_back({words[i], words[i + 1]});
+  arguments.judge = std::stoll(words[3]);
+  for (std::size_t i = 4; i + 1 < words.size(); i += 2) arguments.environment.ggml.push_back({words[i], words[i + 1]});
   return arguments;
 }
 
 int subject_main(const std::vector<std::string>& words, const BackendFactory& factory) {
-#ifdef __linux__
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-#endif
   const auto arguments = SubjectArguments::from_words(words);
   if (!arguments) return 3;
+  end_with(arguments->judge);
   std::vector<GuardedPlace> places;
   for (int i = 0; i < arguments->places; ++i) places.emplace_back(kFirstPlaceFd + i);
   g_places = &places;

@@ -25,6 +25,7 @@ struct SubjectArguments {
   BackendEnvironment environment;
   int places = 0;
   std::uint64_t max_memory = 0;  // bytes of address space, 0: no limit
+  std::int64_t judge = 0;        // process id: the subject ends when its judge does, whatever it is doing
 
   std::vector<std::string> to_words() const;  // after kSubjectVerb
   static Expected<SubjectArguments> from_words(const std::vector<std::string>& words);

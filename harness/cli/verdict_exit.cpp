@@ -1,0 +1,49 @@
+#include "harness/cli/verdict_exit.h"
+
+#include <fmt/format.h>
+
+#include "harness/cli/verbs.h"
+
+namespace attest::cli {
+
+int verdict_exit(const RunSummary& summary, const RunHeader& header, bool otherwise_bad) {
+  if (summary.interrupted) return kInterrupted;
+  const bool part = header.shard_count > 1;
+  const bool cut_short = summary.ruled < summary.selected;
+  bool bad = false;
+  for (const auto& [backend, counts] : summary.counts) {
+    for (const auto& [verdict, count] : counts) bad |= count > 0 && info(verdict).bad;
+  }
+  if (bad || otherwise_bad) return kBad;
+  if (cut_short) {
+    fmt::print(stderr, "attest: error: {} of {} verdicts are missing: the run is not complete\n",
+               summary.selected - summary.ruled, summary.selected);
+    return kHarness;
+  }
+  if (part && header.cases == 0) {
+    fmt::print(stderr, "attest: shard {}/{} of this selection is empty: nothing was to be done\n", header.shard_index,
+               header.shard_count);
+    return kOk;
+  }
+  for (const auto& backend : header.backends) {
+    const auto counts = summary.counts.find(backend);
+    std::int64_t all = 0, unsupported = 0;
+    if (counts != summary.counts.end()) {
+      for (const auto& [verdict, count] : counts->second) {
+        all += count;
+        if (verdict == Verdict::UNSUPPORTED || verdict == Verdict::QUARANTINED) unsupported += count;
+      }
+    }
+    if (all != unsupported) continue;
+    if (part) {
+      fmt::print(stderr, "attest: note: backend '{}' took none of the {} cases of shard {}/{}\n", backend, all,
+                 header.shard_index, header.shard_count);
+    } else {
+      fmt::print(stderr, "attest: error: backend '{}' took none of the {} cases: nothing was compared\n", backend, all);
+      return kHarness;
+    }
+  }
+  return kOk;
+}
+
+}  // namespace attest::cli

@@ -1,0 +1,56 @@
+#include "harness/run/schedule.h"
+
+#include <algorithm>
+#include <numeric>
+#include <string>
+#include <tuple>
+
+#include "cases/inputs.h"
+
+namespace attest {
+
+namespace {
+
+constexpr double kCaseCost = 2e6;  // half a millisecond at 4 GFLOP/s: text, place, hand-over, record
+constexpr double kByteCost = 4;    // a byte is generated, mapped and read at about 1 GB/s
+
+double total_bytes(const AttentionProblem& problem) {
+  const InputPlan p = plan_inputs(problem);
+  return static_cast<double>(p.q.bytes + p.k.bytes + p.v.bytes + p.mask.bytes + p.sinks.bytes + p.out.bytes);
+}
+
+}  // namespace
+
+double predicted_cost(const AttentionProblem& problem) {
+  return kCaseCost + flop(problem) + kByteCost * total_bytes(problem);
+}
+
+double default_deadline(const AttentionProblem& problem) {
+  // 0.2 GFLOP/s is slower than any backend met so far; the constant covers start-up and a busy machine.
+  return 10.0 + predicted_cost(problem) / 2e8;
+}
+
+std::vector<std::size_t> scheduled(const std::vector<Case>& cases, const Shard& shard) {
+  std::vector<double> cost(cases.size());
+  std::vector<std::string> id(cases.size());
+  for (std::size_t i = 0; i < cases.size(); ++i) {
+    cost[i] = predicted_cost(cases[i].problem);
+    id[i] = case_id(cases[i]);
+  }
+  std::vector<std::size_t> order(cases.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return std::tie(cost[b], id[a]) < std::tie(cost[a], id[b]); });
+  if (shard.count <= 1) return order;
+
+  std::vector<double> load(static_cast<std::size_t>(shard.count));
+  std::vector<std::size_t> mine;
+  for (const std::size_t i : order) {
+    const auto least = std::min_element(load.begin(), load.end());
+    *least += cost[i];
+    if (least - load.begin() == shard.index) mine.push_back(i);
+  }
+  return mine;
+}
+
+}  // namespace attest

@@ -1,0 +1,24 @@
+// What a case costs before it has run, and what follows from it: the order of a run, deadlines, and balanced shards.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "cases/case.h"
+#include "harness/run/shard.h"
+
+namespace attest {
+
+// Predicted cost in FLOP and what takes as long as one: the products of the attention, the bytes that are generated,
+// written and read, and a constant for whatever every case needs.
+double predicted_cost(const AttentionProblem& problem);
+
+// Seconds a backend may take for a case before it counts as hung, when no --timeout is given.
+double default_deadline(const AttentionProblem& problem);
+
+// Indices of the cases that belong to a shard, longest first; equal costs in the order of their case ids. The shards
+// of a selection are disjoint, together they are the selection, and none depends on the order of `cases`. Each case
+// goes to the shard with the least cost so far (longest processing time first).
+std::vector<std::size_t> scheduled(const std::vector<Case>& cases, const Shard& shard = {});
+
+}  // namespace attest
