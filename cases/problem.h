@@ -63,6 +63,7 @@ struct LayoutSpec {
   std::int64_t pad = 0;           // extra elements at the end of every K and V row (row stride > d)
   std::int64_t offset = 0;        // bytes before the first element of Q, K, V and the mask
   bool v_view_of_k = false;       // V is the first d_v columns of K (MLA)
+  bool left_aligned = false;      // allocations begin, instead of end, against a guard page: shows reads before them
   bool operator==(const LayoutSpec&) const = default;
 };
 

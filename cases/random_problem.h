@@ -48,6 +48,7 @@ inline Case random_case() {
   p.layout.parent_heads = *inRange(0, 2) * (std::max(p.n_head_kv, p.n_head_v) + *inRange(0, 3));
   p.layout.pad = *inRange(0, 3) * std::max(info(p.k_type).block, info(p.v_type).block);
   p.layout.offset = 2 * *inRange(0, 20);
+  p.layout.left_aligned = *rc::gen::arbitrary<bool>();
   for (int terms = *inRange(0, 4); terms > 0; --terms) p.mask.terms.push_back(random_mask_term(p.n_kv));
   if (p.mask.present()) {
     p.mask.type = *rc::gen::element(DType::f16, DType::f32);

@@ -138,7 +138,7 @@ constexpr std::array kKeys{
         [](const Token& v, Case& c) { return store(read_sinks(v), c.problem.sinks); }, nothing,
         [](const Case& c) { return c.problem.sinks.kind == SinkKind::none ? "" : sinks_text(c.problem.sinks); }},
     Key{"layout", "where the tensors lie; terms joined by '+'", "0123", "layout=0213+cache:512",
-        []() -> std::string { return "0123 | 0213 | cache:N | heads:N | pad:N | offset:BYTES | v-in-k"; },
+        []() -> std::string { return "0123 | 0213 | cache:N | heads:N | pad:N | offset:BYTES | v-in-k | left"; },
         [](const Token& v, Case& c) { return store(read_layout(v), c.problem.layout); }, nothing,
         [](const Case& c) { return c.problem.layout == LayoutSpec{} ? "" : layout_text(c.problem.layout); }},
     Key{"data", "what fills Q, K and V; one term for the scores, one for V", "normal", "data=rising+v_shift:5",

@@ -53,12 +53,12 @@ TEST(Descriptor, ScaleIsANumberAFractionOrAnInverseRoot) {
 TEST(Descriptor, ReadsEveryPartOfPoisonSinksAndLayout) {
   const Case c = parsed(
       "flash_attn_ext n_head=4 n_head_kv=2 poison=gaps:previous:9 sinks=-inf "
-      "layout=v-in-k+offset:6+pad:8+heads:3+cache:100+0213");
+      "layout=left+v-in-k+offset:6+pad:8+heads:3+cache:100+0213");
   EXPECT_EQ(c.poison, (PoisonSpec{PoisonWhere::gaps, PoisonWhat::previous, 9}));
   EXPECT_EQ(c.problem.sinks, (SinkSpec{SinkKind::value, -std::numeric_limits<double>::infinity()}));
-  EXPECT_EQ(c.problem.layout, (LayoutSpec{true, 100, 3, 8, 6, true}));
+  EXPECT_EQ(c.problem.layout, (LayoutSpec{true, 100, 3, 8, 6, true, true}));
   EXPECT_THAT(text(c),
-              HasSubstr("sinks=-inf layout=0213+cache:100+heads:3+pad:8+offset:6+v-in-k poison=gaps:previous:9"));
+              HasSubstr("sinks=-inf layout=0213+cache:100+heads:3+pad:8+offset:6+v-in-k+left poison=gaps:previous:9"));
 }
 
 TEST(Descriptor, TheIdChangesWithTheMeaningOnly) {

@@ -134,7 +134,7 @@ std::string sinks_text(const SinkSpec& sinks) {
 }
 
 Expected<LayoutSpec> read_layout(const Token& value) {
-  static const std::vector<std::string> kNames{"0123", "0213", "cache", "heads", "pad", "offset", "v-in-k"};
+  static const std::vector<std::string> kNames{"0123", "0213", "cache", "heads", "pad", "offset", "v-in-k", "left"};
   LayoutSpec layout;
   std::vector<std::string_view> seen;
   for (const Term& term : split_terms(value)) {
@@ -155,6 +155,7 @@ Expected<LayoutSpec> read_layout(const Token& value) {
     if (!counted) {
       if (name == "0213") layout.permuted = true;
       if (name == "v-in-k") layout.v_view_of_k = true;
+      if (name == "left") layout.left_aligned = true;
       continue;
     }
     const auto number = read_int(term.arg, name, 0, kMaxTokens);
@@ -175,6 +176,7 @@ std::string layout_text(const LayoutSpec& layout) {
   if (layout.pad != 0) terms.push_back(fmt::format("pad:{}", layout.pad));
   if (layout.offset != 0) terms.push_back(fmt::format("offset:{}", layout.offset));
   if (layout.v_view_of_k) terms.emplace_back("v-in-k");
+  if (layout.left_aligned) terms.emplace_back("left");
   return terms.empty() ? "0123" : fmt::format("{}", fmt::join(terms, "+"));
 }
 

@@ -166,6 +166,17 @@ RedZones red_zones(std::byte* region, std::uint64_t capacity, std::uint64_t byte
 
 }  // namespace
 
+void Place::fill_input_gaps() {
+  for (std::size_t i = 0; i < kRegionCount; ++i) {
+    if (regions_[i] == nullptr || i == index(Region::out)) continue;
+    const RedZones z = red_zones(regions_[i], capacities_[i], bytes_[i], left_aligned_);
+    const auto before = std::min<std::ptrdiff_t>(z.before_end - z.before, kRedZoneBytes);
+    const auto after = std::min<std::ptrdiff_t>(z.after_end - z.after, kRedZoneBytes);
+    std::memset(z.before_end - before, 0xff, static_cast<std::size_t>(before));
+    std::memset(z.after, 0xff, static_cast<std::size_t>(after));
+  }
+}
+
 void Place::fill_red_zones(std::uint8_t pattern) {
   const std::size_t i = index(Region::out);
   if (regions_[i] == nullptr) return;

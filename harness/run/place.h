@@ -24,7 +24,8 @@ int create_shared_memory();
 inline constexpr int kFirstHighFd = 200;
 int to_high_fd(int fd);
 
-inline constexpr std::size_t kRegionAlignment = 64;         // of every allocation's first byte
+inline constexpr std::size_t kRegionAlignment = 64;  // of every allocation's first byte
+inline constexpr std::size_t kRedZoneBytes = 64;     // of NaN around every input, where its pages have room
 inline constexpr std::size_t kGuardBytes = std::size_t{64} << 10;  // PROT_NONE on both sides in the subject
 
 // Capacity in bytes per region, multiples of the page size; 0: the tensor is absent.
@@ -61,6 +62,9 @@ class Place {
   const InputBuffers& buffers() const { return buffers_; }
   bool left_aligned() const { return left_aligned_; }
 
+  // The bytes around the inputs that no guard covers: all ones, NaN in f32, f16 and bf16, so that a value read there is
+  // seen in the answer.
+  void fill_input_gaps();
   // The bytes between the end of the output and the guard, and before its start in its first page: a red zone.
   void fill_red_zones(std::uint8_t pattern);
   bool red_zones_hold(std::uint8_t pattern) const;

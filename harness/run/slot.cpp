@@ -70,8 +70,9 @@ Expected<void> Slot::seat(Seat& seat, const Case& c, std::size_t place) {
   seat.line = text(c);
   seat.id = case_id(c);
   const InputPlan plan = plan_inputs(c.problem);
-  if (auto ready = seat.place->prepare(plan, false); !ready) return ready;
+  if (auto ready = seat.place->prepare(plan, c.problem.layout.left_aligned); !ready) return ready;
   fill_inputs(c, plan, seat.place->buffers());
+  seat.place->fill_input_gaps();
   seat.key = std::make_unique<Key>(c, input_views(c, plan, seat.place->buffers()), board_.options().key);
   return {};
 }
