@@ -1,11 +1,11 @@
 #include "harness/backends.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <sstream>
-
-#include <unistd.h>
 #ifdef __APPLE__
 #include <mach-o/dyld.h>
 #endif
@@ -22,7 +22,11 @@ namespace fs = std::filesystem;
 
 Expected<std::unique_ptr<Backend>> make_any_backend(const BackendSpec& spec, const BackendEnvironment& environment) {
   if (spec.family == "eigen") return make_eigen_party(spec);
-  return make_backend(spec, environment);
+  auto made = make_backend(spec, environment);
+  const bool known = std::any_of(backend_families().begin(), backend_families().end(),
+                                 [&](const BackendFamily& f) { return f.name == spec.family; });
+  if (!made && !known && made.error().hint.empty()) made.error().hint = did_you_mean(spec.family, {"eigen"});
+  return made;
 }
 
 fs::path own_executable() {
@@ -67,8 +71,9 @@ Expected<BackendEnvironment> find_ggml_builds(const std::vector<std::string>& gi
     const fs::path dir = named ? word.substr(equals + 1) : word;
     std::error_code error;
     if (!fs::is_directory(dir, error)) {
-      return harness_error(fmt::format("--ggml '{}': no such directory", dir.string()),
-                           "ci/fetch-ggml gets a published build into build/ggml");
+      return harness_error(
+          fmt::format("{} '{}': no such directory", given.empty() ? "ATTEST_GGML_DIR" : "--ggml", dir.string()),
+          "ci/fetch-ggml gets a published build into build/ggml");
     }
     const fs::path real = fs::canonical(dir);
     const std::string name = named ? word.substr(0, equals) : real.filename().string();

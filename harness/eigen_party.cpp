@@ -55,10 +55,14 @@ class EigenParty final : public Backend {
 }  // namespace
 
 Expected<std::unique_ptr<Backend>> make_eigen_party(const BackendSpec& spec) {
+  if (!spec.build.empty() || !spec.options.empty()) {
+    return input_error("backend 'eigen' has neither builds nor options: '" + spec.text() + "'",
+                       "eigen:f32 or eigen:f64");
+  }
   if (spec.variant == "f32") return std::unique_ptr<Backend>(std::make_unique<EigenParty<float>>());
   if (spec.variant == "f64") return std::unique_ptr<Backend>(std::make_unique<EigenParty<double>>());
-  return harness_error("backend 'eigen' has the variants f32 and f64, not '" + spec.variant + "'",
-                       did_you_mean(spec.variant, {"f32", "f64"}));
+  return input_error("backend 'eigen' has the variants f32 and f64, not '" + spec.variant + "'",
+                     did_you_mean(spec.variant, {"f32", "f64"}));
 }
 
 }  // namespace attest

@@ -132,8 +132,8 @@ std::string ConsoleReporter::group(const FailureGroup& g) const {
     text += labelled(
         "NMSE", fmt::format("{:.3g} (test-backend-ops passes up to 5e-4), max abs error {:.3g}", r.nmse, r.max_abs));
   }
-  text += fmt::format("  {:<{}}attest run -b {} --case {}\n", "repro", kLabel - 2, shell_quoted(r.backend),
-                      shell_quoted(r.line));
+  text += fmt::format("  {:<{}}attest run {}{}-b {} --case {}\n", "repro", kLabel - 2, options_.repro_options,
+                      options_.repro_options.empty() ? "" : " ", shell_quoted(r.backend), shell_quoted(r.line));
   return text;
 }
 

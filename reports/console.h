@@ -14,6 +14,7 @@ struct ConsoleOptions {
   bool color = false;       // see wants_color()
   std::size_t width = 100;  // columns; only repro lines may be longer, for they are pasted
   std::size_t max_groups = 20;
+  std::string repro_options = "";  // what a repro line needs besides backend and case, e.g. "--ggml 'DIR'"
 };
 
 class ConsoleReporter : public RunListener {

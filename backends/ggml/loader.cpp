@@ -192,8 +192,8 @@ Expected<FoundDevice> Library::cpu_device(const std::string& variant) {
                          hint);
     }
     if (it->score <= 0) {
-      return input_error("the CPU variant '" + variant + "' needs instructions this machine does not have",
-                         "runnable here: " + joined(runnable));
+      return harness_error("the CPU variant '" + variant + "' needs instructions this machine does not have",
+                           "runnable here: " + joined(runnable));
     }
     chosen = &*it;
   }
@@ -253,8 +253,10 @@ Expected<FoundDevice> Library::device(const std::string& name, const std::string
     if (wants_cpu ? device.cpu : same_name(device.name, name)) return std::move(device);
     names.push_back(device.name);
   }
-  return input_error("this ggml build has no device '" + name + "'; it has " + joined(names),
-                     did_you_mean(name, names));
+  const std::string message = "this ggml build has no device '" + name + "'; it has " + joined(names);
+  const std::string hint = did_you_mean(name, names);
+  // A misspelt device is the user's mistake; one that is not near any is a device this machine does not have.
+  return hint.empty() ? harness_error(message) : input_error(message, hint);
 }
 
 }  // namespace attest::ggml

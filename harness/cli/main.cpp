@@ -18,6 +18,11 @@ int report(const Error& error) {
   return error.kind == ErrorKind::input ? kUsage : kHarness;
 }
 
+int report_backend(Error error) {
+  error.kind = ErrorKind::harness;
+  return report(error);
+}
+
 Expected<std::string> operation(std::string_view name) {
   std::string lower(name);
   for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
@@ -51,25 +56,25 @@ void raise_descriptor_limit() {
 
 // The message of a parse error, with the nearest valid option or verb.
 int usage_error(const CLI::App& app, const CLI::ParseError& error) {
-  std::string hint;
-  if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
-    const CLI::App* where = &app;
-    for (const CLI::App* sub : app.get_subcommands()) where = sub;
+  std::string message = error.what(), hint;
+  const CLI::App* where = &app;
+  for (const CLI::App* sub : app.get_subcommands()) where = sub;
+  const std::vector<std::string> extras = where->remaining(true);
+  // A word that is no verb leaves the parser without one, and that is all it says.
+  if (where == &app && !extras.empty() && extras[0][0] != '-') message = fmt::format("unknown verb '{}'", extras[0]);
+  if (!extras.empty()) {
     std::vector<std::string> words;
     for (const CLI::Option* option : where->get_options()) {
       for (const auto& name : option->get_lnames()) words.push_back("--" + name);
     }
-    if (where == &app) {
-      for (const CLI::App* sub : app.get_subcommands([](const CLI::App*) { return true; })) {
-        words.push_back(sub->get_name());
-      }
+    for (const CLI::App* sub : where->get_subcommands([](const CLI::App*) { return true; })) {
+      words.push_back(sub->get_name());
     }
-    for (const std::string& extra : where->remaining(true)) {
-      const std::string word = extra.substr(0, extra.find('='));
-      if (hint = did_you_mean(word, words); !hint.empty()) break;
+    for (const std::string& extra : extras) {
+      if (hint = did_you_mean(extra.substr(0, extra.find('=')), words); !hint.empty()) break;
     }
   }
-  fmt::print(stderr, "attest: error: {}{}\nRun 'attest --help' or 'attest VERB --help'.\n", error.what(),
+  fmt::print(stderr, "attest: error: {}{}\nRun 'attest --help' or 'attest VERB --help'.\n", message,
              hint.empty() ? "" : " (" + hint + ")");
   return kUsage;
 }
@@ -93,8 +98,7 @@ int main(int argc, char** argv) {
   app.name("attest");
   app.set_version_flag("--version", fmt::format("attest {}", kVersion));
   app.require_subcommand(1);
-  app.footer("Exit codes: 0 all as expected; 1 some verdict is bad; 2 usage or bad input; 3 the harness could not do\n"
-             "its work (backend, library, directory, 0 cases); 77 --skip-unavailable; 130 interrupted.");
+  app.footer(kExitCodes);
   std::vector<std::pair<std::string, Verb>> verbs;
   verbs.emplace_back("run", add_run(app));
   verbs.emplace_back("merge", add_merge(app));

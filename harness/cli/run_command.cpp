@@ -4,7 +4,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -21,6 +23,7 @@
 #include "reports/jsonl.h"
 #include "reports/multi.h"
 #include "reports/progress.h"
+#include "reports/text.h"
 
 namespace attest::cli {
 
@@ -35,9 +38,9 @@ struct RunArguments {
   std::string suite, cases_file, jsonl, resume, ledger, shard;
   std::uint64_t seed = 0;
   std::int64_t rows = 0;
-  int jobs = 0;
+  int jobs = 0, repeat = 1;
   double timeout = 0, key_budget = 0;
-  std::string max_memory;
+  std::string max_memory, debug;
   bool fail_fast = false, oracle_full = false, in_process = false, strict_prec = false, skip_unavailable = false;
 };
 
@@ -139,15 +142,49 @@ class Watcher : public RunListener {
   std::int64_t prec_not_honoured = 0;
 };
 
-// Named backends that cannot be had here: with --skip-unavailable the run is skipped.
-bool all_available(const std::vector<std::string>& backends, const SubjectMaker& make_subject) {
+// With --skip-unavailable: kUnavailable where a named backend exists but cannot be had on this machine.
+int check_available(const std::vector<std::string>& backends, const SubjectMaker& make_subject) {
   for (const auto& backend : backends) {
-    if (auto started = make_subject(backend, {})->start(); !started) {
-      fmt::print(stderr, "attest: skipped: {}\n", started.error().text());
-      return false;
-    }
+    auto started = make_subject(backend, {})->start();
+    if (started) continue;
+    if (started.error().kind == ErrorKind::input) return report_backend(std::move(started.error()));
+    fmt::print(stderr, "attest: skipped: {}\n", started.error().text());
+    return kUnavailable;
   }
-  return true;
+  return kOk;
+}
+
+// What a line that repeats one case needs besides backend and case. Seeds are already in the line.
+std::string repro_options(const RunArguments& a) {
+  std::string options;
+  const auto add = [&](const std::string& words) { options += (options.empty() ? "" : " ") + words; };
+  for (const auto& dir : a.ggml) add("--ggml " + shell_quoted(dir));
+  if (a.repeat > 1) add(fmt::format("--repeat {}", a.repeat));
+  if (!a.max_memory.empty()) add("--max-memory " + shell_quoted(a.max_memory));
+  if (a.timeout > 0) add(fmt::format("--timeout {}", a.timeout));
+  return options;
+}
+
+// Becomes a debugger on the same run inside one process.
+int debug_verb(const RunArguments& a) {
+  if (a.lines.empty()) return report(input_error("--debug needs the case to run: --case LINE").value());
+  for (const auto& line : a.lines) {
+    if (auto c = parse_case(line); !c) return report(c.error());
+  }
+  std::vector<std::string> words{
+      a.debug, a.debug == "gdb" ? "--args" : "--", own_executable().string(), "run", "--in-process", "--jobs", "1"};
+  for (const auto& [option, values] : {std::pair{"-b", &a.backends}, {"--ggml", &a.ggml}, {"--case", &a.lines}}) {
+    for (const auto& value : *values) words.insert(words.end(), {option, value});
+  }
+  if (a.seed != 0) words.insert(words.end(), {"--seed", std::to_string(a.seed)});
+  std::vector<char*> argv;
+  for (auto& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  execvp(argv[0], argv.data());
+  const int why = errno;
+  return report(harness_error(fmt::format("cannot start '{}': {}", a.debug, std::strerror(why)),
+                              why == ENOENT ? "is it installed, and on PATH?" : "")
+                    .value());
 }
 
 // What bears on the verdicts besides cases, backends and seed: parts of one run agree in it.
@@ -157,6 +194,7 @@ std::string judging_options(const RunArguments& a) {
   if (a.key_budget > 0) words.push_back(fmt::format("key-budget={}", a.key_budget));
   if (a.oracle_full) words.push_back("oracle=full");
   if (a.timeout > 0) words.push_back(fmt::format("timeout={}", a.timeout));
+  if (a.repeat > 1) words.push_back(fmt::format("repeat={}", a.repeat));
   if (!a.max_memory.empty()) words.push_back("max-memory=" + a.max_memory);
   if (!a.ledger.empty()) words.push_back("ledger=" + std::filesystem::path(a.ledger).filename().string());
   if (a.strict_prec) words.push_back(kStrictPrec);
@@ -164,6 +202,7 @@ std::string judging_options(const RunArguments& a) {
 }
 
 int run_verb(const RunArguments& a, const std::string& command) {
+  if (!a.debug.empty()) return debug_verb(a);
   auto plan = choose_cases(a);
   if (!plan) return report(plan.error());
   const auto max_memory = bytes_of(a.max_memory);
@@ -172,11 +211,7 @@ int run_verb(const RunArguments& a, const std::string& command) {
   if (!environment) return report(environment.error());
   plan->backends = a.backends.empty() ? default_backends(*environment) : a.backends;
   for (const auto& backend : plan->backends) {
-    if (auto spec = BackendSpec::parse(backend); !spec) {
-      Error error = spec.error();
-      error.kind = ErrorKind::harness;  // no such backend
-      return report(error);
-    }
+    if (auto spec = BackendSpec::parse(backend); !spec) return report_backend(spec.error());
   }
 
   std::optional<Ledger> ledger;
@@ -193,14 +228,17 @@ int run_verb(const RunArguments& a, const std::string& command) {
   options.key.key_flop = seconds * kKeyFlopPerSecond;
   options.jobs = a.jobs;
   options.timeout_s = a.timeout;
+  options.repeat = a.repeat;
   options.fail_fast = a.fail_fast;
   options.ledger = ledger ? &*ledger : nullptr;
   options.interrupted = &interrupted();
   const SubjectMaker maker = subject_maker(*environment, a.in_process, *max_memory);
-  if (a.skip_unavailable && !all_available(plan->backends, maker)) return kUnavailable;
+  if (a.skip_unavailable) {
+    if (const int code = check_available(plan->backends, maker); code != kOk) return code;
+  }
 
   FdSink out = FdSink::standard_output(), err = FdSink::standard_error();
-  ConsoleReporter console(out, {.color = wants_color(out)});
+  ConsoleReporter console(out, {.color = wants_color(out), .repro_options = repro_options(a)});
   ProgressReporter progress(err);
   Watcher watcher;
   std::vector<RunListener*> listeners{&watcher, &progress};
@@ -297,9 +335,14 @@ Verb add_run(CLI::App& app) {
          "--oracle", [a](const std::string& how) { a->oracle_full = how == "full"; },
          "'full': the scalar oracle confirms every judged row; 'sample' (default): a seeded sample and rows in doubt")
       ->check(CLI::IsMember({"full", "sample"}));
+  run->add_option("--repeat", a->repeat, "run each case N times in one subject; other bits are NONDETERMINISTIC")
+      ->check(CLI::PositiveNumber);
   run->add_flag("--in-process", a->in_process, "run backends in this process, for debuggers");
+  run->add_option("--debug", a->debug, "gdb or lldb: run --case LINE under this debugger, backend in the same process")
+      ->check(CLI::IsMember({"gdb", "lldb"}));
   run->add_flag("--strict-prec", a->strict_prec, "prec=f32 answered by a narrower accumulator counts as bad");
   run->add_flag("--skip-unavailable", a->skip_unavailable, "exit 77 when a named backend is not available here");
+  run->footer(kExitCodes);
   return [a] { return run_verb(*a, command_line(*a)); };
 }
 

@@ -62,8 +62,9 @@ int show_verb(const ShowArguments& a) {
   if (!environment) return report(environment.error());
   fmt::print("paths\n");
   for (const auto& backend : a.backends.empty() ? default_backends(*environment) : a.backends) {
-    const auto subject = make_process_subject({{own_executable().string(), kSubjectVerb}, backend, *environment, {}, 0, &interrupted()});
-    if (auto started = subject->start(); !started) return report(started.error());
+    const auto subject = make_process_subject(
+        {{own_executable().string(), kSubjectVerb}, backend, *environment, {}, 0, &interrupted()});
+    if (auto started = subject->start(); !started) return report_backend(started.error());
     const SubjectAnswer answer = subject->ask(c, text(c));
     if (answer.kind == SubjectAnswer::Kind::accepted) {
       const ArithmeticContract& k = answer.contract;

@@ -14,6 +14,11 @@ namespace attest::cli {
 // Exit codes (README, "Exit codes").
 enum ExitCode : int { kOk = 0, kBad = 1, kUsage = 2, kHarness = 3, kUnavailable = 77, kInterrupted = 130 };
 
+inline constexpr const char* kExitCodes =
+    "Exit codes: 0 all as expected; 1 some verdict is bad; 2 usage or bad input; 3 the harness could not do\n"
+    "its work (backend, library, directory, 0 cases); 77 with --skip-unavailable, a backend is not available\n"
+    "here; 130 interrupted.";
+
 // Adds a subcommand to `app`; the returned function runs it after parsing and gives the exit code.
 using Verb = std::function<int()>;
 Verb add_run(CLI::App& app);
@@ -23,6 +28,8 @@ Verb add_merge(CLI::App& app);
 
 // Prints "attest: error: ..." to standard error and returns the exit code of the error's kind.
 int report(const Error& error);
+// The same for a backend that cannot be had, whoever's mistake it is: kHarness.
+int report_backend(Error error);
 
 // Operations attest knows, in both spellings; the error names the nearest.
 Expected<std::string> operation(std::string_view name);

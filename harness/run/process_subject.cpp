@@ -155,7 +155,7 @@ Expected<SubjectInfo> ProcessSubject::start() {
   }
   if (got == 1) {
     stop();
-    return harness_error(text);
+    return reply.say == protocol::Say::misnamed ? input_error(text) : harness_error(text);
   }
   if (got == 0) {
     stop();

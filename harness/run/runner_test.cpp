@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "harness/mock_backend.h"
 #include "oracles/error_budget.h"
 #include "reports/mock_run_listener.h"
@@ -149,6 +151,57 @@ TEST(Runner, SuspectAgainOnTwoFreshSeedsIsFail) {
   EXPECT_CALL(listener, on_verdict(AllOf(verdict_is(Verdict::FAIL), Field(&VerdictRecord::suspect, true))));
   ASSERT_TRUE(run(plan_of({"flash_attn_ext n_kv=300 kv=f32"}), one_job(), backend_with(just_above_suspect(&runs, 99)),
                   {}, listener));
+}
+
+// The right answer, but for the last element of every `period`-th run.
+Kernel wobbles(int* runs, int period) {
+  return [runs, period](const AttentionInputs& in, const MutableTensorView& out) {
+    write_truth(in, out);
+    auto* last = reinterpret_cast<float*>(out.row(out.ne[1] - 1, out.ne[2] - 1, 0)) + out.ne[0] - 1;
+    if (++*runs % period == 0) *last = std::nextafter(*last, 10.0F);
+    return Outcome{true, "", 0.5, 0.25};
+  };
+}
+
+TEST(Runner, RepeatedRunsThatDifferInOneBitAreNondeterministic) {
+  int runs = 0;
+  RunOptions options = one_job();
+  options.repeat = 5;
+  NiceMock<MockRunListener> listener;
+  EXPECT_CALL(listener,
+              on_verdict(AllOf(verdict_is(Verdict::NONDETERMINISTIC), Field(&VerdictRecord::underlying, "PASS"),
+                               Field(&VerdictRecord::detail,
+                                     AllOf(HasSubstr("run 3 of 5 differs from run 1"),
+                                           HasSubstr("seq 0, head 1, query 2, column 15"), HasSubstr(", then "))))));
+  ASSERT_TRUE(run(plan_of({"flash_attn_ext d=16 n_head=2 n_q=3 n_kv=9"}), options, backend_with(wobbles(&runs, 3)), {},
+                  listener));
+  EXPECT_EQ(runs, 3);
+}
+
+TEST(Runner, RepeatRunsEachCaseSoOftenAndEqualBitsPass) {
+  int runs = 0;
+  RunOptions options = one_job();
+  options.repeat = 4;
+  NiceMock<MockRunListener> listener;
+  EXPECT_CALL(listener, on_verdict(AllOf(verdict_is(Verdict::PASS), Field(&VerdictRecord::backend_cpu_s, 2.0))))
+      .Times(3);
+  ASSERT_TRUE(run(plan_of({"flash_attn_ext n_kv=1", "flash_attn_ext n_kv=2", "flash_attn_ext n_kv=3"}), options,
+                  backend_with(wobbles(&runs, 99)), {}, listener));
+  EXPECT_EQ(runs, 12);
+}
+
+TEST(Runner, AnErrorInALaterRunIsFlakyAndNamesTheRun) {
+  int runs = 0;
+  RunOptions options = one_job();
+  options.repeat = 3;
+  const Kernel tires = [&runs](const AttentionInputs& in, const MutableTensorView& out) {
+    write_truth(in, out);
+    return ++runs < 3 ? Outcome{} : Outcome{false, "device lost", 0, 0};
+  };
+  NiceMock<MockRunListener> listener;
+  EXPECT_CALL(listener, on_verdict(AllOf(verdict_is(Verdict::FLAKY), Field(&VerdictRecord::underlying, "ERROR"),
+                                         Field(&VerdictRecord::detail, "run 1 of 3: PASS; run 3: device lost"))));
+  ASSERT_TRUE(run(plan_of({"flash_attn_ext"}), options, backend_with(tires), {}, listener));
 }
 
 // A subject whose answers are scripted; it never touches memory.

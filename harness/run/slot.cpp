@@ -1,6 +1,9 @@
 #include "harness/run/slot.h"
 
+#include <algorithm>
+#include <bit>
 #include <chrono>
+#include <cstring>
 
 #include <fmt/format.h>
 
@@ -102,7 +105,8 @@ void Slot::run_on(std::size_t backend, std::vector<Seat>& all) {
     Result result = collect(backend, *seats[i]);
     if (result.finished) {
       const Verdict v = result.record.verdict;
-      const bool look_again = result.suspect || v == Verdict::FAIL || v == Verdict::NAN_;
+      const bool repeats = result.compared && board_.options().repeat > 1;
+      const bool look_again = repeats || result.suspect || v == Verdict::FAIL || v == Verdict::NAN_;
       if (look_again) {
         open.emplace_back(seats[i], std::move(result));
       } else {
@@ -117,7 +121,8 @@ void Slot::run_on(std::size_t backend, std::vector<Seat>& all) {
     for (std::size_t j = i + 1; j < seats.size(); ++j) post(backend, *seats[j]);
   }
   for (auto& [s, result] : open) {
-    settle_suspect(backend, *s->c, result);
+    if (result.compared) settle_repeat(backend, *s, result);
+    if (!result.interrupted) settle_suspect(backend, *s->c, result);
     if (result.interrupted) return;
     settle_stale(backend, *s->c, result);
     board_.ruled(*s->c, std::move(result.record));
@@ -191,6 +196,7 @@ Slot::Result Slot::collect(std::size_t backend, Seat& seat) {
       compare(*seat.key, contract, output_view(plan, seat.place->buffers()).view(), record);
   record.judge_s += seconds_since(start);
   record.verdict = ruling.verdict;
+  result.compared = true;
   result.suspect = ruling.suspect;
   if (!seat.place->red_zones_hold(kRedZone)) verdict(Verdict::OOB, "bytes next to the output were written");
   return result;
@@ -216,6 +222,55 @@ Slot::Result Slot::run_alone(std::size_t backend, const Case& c) {
   result = collect(backend, alone);
   places_[kPlaces]->trim(kKeepBytes);
   return result;
+}
+
+// Same inputs, same subject, same bits: every further run is held against the first one's output.
+void Slot::settle_repeat(std::size_t backend, Seat& seat, Result& result) {
+  const int runs = board_.options().repeat;
+  VerdictRecord& record = result.record;
+  const TensorView out = output_view(plan_inputs(seat.c->problem), seat.place->buffers()).view();
+  const auto count = static_cast<std::size_t>(out.elements());
+  std::vector<float> first(count), again(count);
+  if (runs > 1 && count > 0) std::memcpy(first.data(), out.data, count * sizeof(float));
+  const auto verdict = [&](Verdict v, std::string_view behind, std::string detail) {
+    record.underlying = behind;
+    record.verdict = v;
+    record.detail = std::move(detail);
+  };
+  for (int i = 2; i <= runs; ++i) {
+    if (!alive_[backend] && !revive(backend)) return;
+    post(backend, seat);
+    SubjectAnswer answer = subjects_[backend]->next(deadline(*seat.c));
+    if (answer.kind == SubjectAnswer::Kind::accepted) answer = subjects_[backend]->next(deadline(*seat.c));
+    record.backend_cpu_s += answer.cpu_seconds;
+    record.backend_wall_s += answer.wall_seconds;
+    if (answer.kind == SubjectAnswer::Kind::interrupted) {
+      alive_[backend] = false;
+      result.interrupted = true;
+      return;
+    }
+    if (answer.kind != SubjectAnswer::Kind::done) {
+      const bool fault = answer.kind == SubjectAnswer::Kind::fault;
+      if (fault) alive_[backend] = false;
+      return verdict(Verdict::FLAKY, info(fault ? answer.fault.verdict : Verdict::ERROR).name,
+                     fmt::format("run 1 of {}: {}; run {}: {}", runs, info(record.verdict).name, i,
+                                 fault ? answer.fault.detail : answer.text));
+    }
+    if (count > 0) std::memcpy(again.data(), out.data, count * sizeof(float));
+    const auto same_bits = [](float a, float b) {
+      return std::bit_cast<std::uint32_t>(a) == std::bit_cast<std::uint32_t>(b);
+    };
+    const auto at = std::mismatch(first.begin(), first.end(), again.begin(), same_bits).first - first.begin();
+    if (at == static_cast<std::ptrdiff_t>(count)) continue;
+    const auto e = static_cast<std::int64_t>(at);
+    const std::int64_t column = e % out.ne[0], head = e / out.ne[0] % out.ne[1];
+    const std::int64_t query = e / (out.ne[0] * out.ne[1]) % out.ne[2], seq = e / (out.ne[0] * out.ne[1] * out.ne[2]);
+    return verdict(Verdict::NONDETERMINISTIC, info(record.verdict).name,
+                   fmt::format("run {} of {} differs from run 1, first at seq {}, head {}, query {}, column {}: "
+                               "{:.9g}, then {:.9g}",
+                               i, runs, seq, head, query, column, first[static_cast<std::size_t>(at)],
+                               again[static_cast<std::size_t>(at)]));
+  }
 }
 
 // A fault is looked at once more, alone: the same again is the verdict, anything else is FLAKY.

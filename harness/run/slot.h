@@ -34,6 +34,7 @@ class Slot {
   struct Result {
     VerdictRecord record;
     bool suspect = false;
+    bool compared = false;     // the backend ran to its end and its output was judged
     bool finished = true;      // false: the subject is gone
     bool interrupted = false;  // no verdict: the run is being stopped
   };
@@ -45,6 +46,7 @@ class Slot {
   Result collect(std::size_t backend, Seat& seat);
   // Runs a case alone in the spare place; restarts the subject where it is gone.
   Result run_alone(std::size_t backend, const Case& c);
+  void settle_repeat(std::size_t backend, Seat& seat, Result& result);
   void settle_fault(std::size_t backend, Seat& seat, Result& result);
   void settle_suspect(std::size_t backend, const Case& c, Result& result);
   void settle_stale(std::size_t backend, const Case& c, Result& result);

@@ -37,7 +37,8 @@ struct SubjectAnswer {
 class Subject {
  public:
   virtual ~Subject() = default;
-  // (Re)starts it. The error is the backend's own: no such library, wrong architecture, unknown device.
+  // (Re)starts it. The error is the backend's own: kind input where its name is wrong (no such backend, variant,
+  // option), kind harness where it is not to be had here (no such library, wrong architecture, no such device).
   virtual Expected<SubjectInfo> start() = 0;
   // Which code path the backend would take and what it promises there, without running: accepted or unsupported (or
   // a fault). Only when nothing is posted.

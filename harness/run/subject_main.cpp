@@ -190,17 +190,16 @@ int subject_main(const std::vector<std::string>& words, const BackendFactory& fa
   limit_memory(arguments->max_memory);
 
   protocol::Reply hello;
-  hello.say = protocol::Say::failed;
-  std::unique_ptr<Backend> backend;
-  if (auto spec = BackendSpec::parse(arguments->backend); !spec) {
-    protocol::send(kControlFd, hello, spec.error().text());
+  const auto refuse = [&](const Error& error) {
+    hello.say = error.kind == ErrorKind::input ? protocol::Say::misnamed : protocol::Say::failed;
+    protocol::send(kControlFd, hello, error.text());
     return 3;
-  } else if (auto made = factory(*spec, arguments->environment); !made) {
-    protocol::send(kControlFd, hello, made.error().text());
-    return 3;
-  } else {
-    backend = std::move(*made);
-  }
+  };
+  const auto spec = BackendSpec::parse(arguments->backend);
+  if (!spec) return refuse(spec.error());
+  auto made = factory(*spec, arguments->environment);
+  if (!made) return refuse(made.error());
+  const std::unique_ptr<Backend> backend = std::move(*made);
   hello.say = protocol::Say::described;
   protocol::send(kControlFd, hello,
                  fmt::format("{}\n{}\n{}", backend->name(), backend->build_id(), backend->description()));
