@@ -1,0 +1,78 @@
+// Suite quick over a real ggml build: every verdict that is not PASS is in the ledger of that release.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "cases/ggml_files_for_tests.h"
+#include "harness/cli/testing/attest_process.h"
+#include "harness/cli/testing/verdicts.h"
+
+namespace attest::testing {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+class RealGgml : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const auto found = ggml_files_for_tests("libggml-base");
+    if (found.empty()) GTEST_SKIP() << "no ggml build: ci/fetch-ggml gets one, ATTEST_GGML_DIR names one";
+    dir_ = fs::path(found.back()).parent_path();
+  }
+  Ended run(std::vector<std::string> words) const {
+    words.insert(words.begin(), {"run", "--ggml", dir_.string()});
+    return attest(words);
+  }
+  // The ledger of the release in whose directory the build lies; "" where there is none.
+  std::string ledger() const {
+    for (fs::path at = dir_; at.has_relative_path(); at = at.parent_path()) {
+      const fs::path file =
+          fs::path(ATTEST_SOURCE_DIR) / "ci" / "ledger" / ("ggml-" + at.filename().string() + ".toml");
+      if (fs::exists(file)) return file.string();
+    }
+    return "";
+  }
+  fs::path dir_;
+};
+
+TEST_F(RealGgml, FailsInQuickWhereTheLedgerSaysSoAndNowhereElse) {
+  if (ledger().empty()) GTEST_SKIP() << "no ledger for the build in " << dir_;
+  const ScratchDir dir;
+  const std::string jsonl = dir.path() / "ggml.jsonl";
+  const Ended ended =
+      run({"--suite", "quick", "-b", "ggml:CPU", "-b", "ggml:CPU,ref", "--ledger", ledger(), "--jsonl", jsonl});
+  EXPECT_EQ(ended.code, 0) << ended.out << ended.err;
+  const Verdicts verdicts = verdicts_in(jsonl);
+  const std::string cases = attest({"list", "cases"}).out;
+  EXPECT_EQ(verdicts.size(), 2 * static_cast<std::size_t>(std::count(cases.begin(), cases.end(), '\n')));
+  int passed = 0, known = 0;
+  for (const auto& [key, record] : verdicts) {
+    passed += record.verdict == Verdict::PASS ? 1 : 0;
+    known += record.verdict == Verdict::XFAIL ? 1 : 0;
+  }
+  EXPECT_GE(passed, 500);
+  EXPECT_GE(known, 1) << "the ledger's entries are seen to fail";
+}
+
+TEST_F(RealGgml, ACaseNobodyTakesIsExitCode3WithTheReason) {
+  const Ended ended = run({"-b", "ggml:CPU", "--case", "flash_attn_ext n_head=4 n_head_kv=2 n_head_v=4"});
+  EXPECT_EQ(ended.code, 3);
+  EXPECT_THAT(ended.out, HasSubstr("Unsupported"));
+  EXPECT_THAT(ended.err, HasSubstr("took none of the 1 cases"));
+}
+
+TEST_F(RealGgml, DevicesAndVariantsItDoesNotHaveAreNamed) {
+  const Ended device = run({"-b", "ggml:CPUU", "--case", "flash_attn_ext"});
+  EXPECT_EQ(device.code, 3);
+  EXPECT_THAT(device.err, AllOf(HasSubstr("no device 'CPUU'"), HasSubstr("did you mean 'CPU'?")));
+  const Ended other = run({"-b", "ggml:Vulkan7", "--case", "flash_attn_ext", "--skip-unavailable"});
+  EXPECT_EQ(other.code, 77) << "a device this machine does not have is unavailable, not misspelt";
+  EXPECT_THAT(other.err, HasSubstr("no device 'Vulkan7'"));
+  const Ended variant = run({"-b", "ggml:CPU,variant=haswel", "--case", "flash_attn_ext"});
+  EXPECT_EQ(variant.code, 3);
+  EXPECT_THAT(variant.err, HasSubstr("variant 'haswel'"));
+}
+
+}  // namespace
+}  // namespace attest::testing
