@@ -1,8 +1,8 @@
 #include "harness/key.h"
 
-#include <algorithm>
-
 #include <xxhash.h>
+
+#include <algorithm>
 
 #include "harness/row_choice.h"
 #include "oracles/eigen_reference.h"
@@ -34,7 +34,8 @@ const Key::Answer& Key::under(QRounding rounding) {
   if (found != answers_.end()) return found->second;
   Answer answer;
   answer.inputs = std::make_unique<EmulatedInputs>(inputs_, rounding);
-  answer.eigen = eigen_reference<double>(answer.inputs->inputs(), rows_, answer.inputs->score_correction());
+  answer.sketch = BudgetSketch(rows_.size(), case_.problem.d_v);
+  answer.eigen = eigen_reference(answer.inputs->inputs(), rows_, answer.inputs->score_correction(), answer.sketch);
   return answers_.emplace(rounding, std::move(answer)).first->second;
 }
 

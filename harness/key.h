@@ -7,16 +7,17 @@
 #include <vector>
 
 #include "cases/case.h"
+#include "oracles/budget_sketch.h"
 #include "oracles/emulate.h"
 #include "oracles/oracle.h"
 
 namespace attest {
 
 struct KeyOptions {
-  std::int64_t rows = 0;        // judged rows per case at most; 0: as many as key_flop allows
-  double key_flop = 20e9;       // what the Eigen reference may cost per case
-  bool oracle_full = false;     // the scalar oracle confirms every judged row
-  double confirm_flop = 2e6;    // else a seeded sample: at most this much
+  std::int64_t rows = 0;           // judged rows per case at most; 0: as many as key_flop allows
+  double key_flop = 20e9;          // what the Eigen reference may cost per case
+  bool oracle_full = false;        // the scalar oracle confirms every judged row
+  double confirm_flop = 2e6;       // else a seeded sample: at most this much
   std::int64_t confirm_rows = 64;  // and at most so many rows
 };
 
@@ -35,7 +36,8 @@ class Key {
 
   struct Answer {
     std::unique_ptr<EmulatedInputs> inputs;
-    RowValues eigen;  // of rows(), in order
+    RowValues eigen;      // of rows(), in order
+    BudgetSketch sketch;  // of the same rows
   };
   const Answer& under(QRounding rounding);
 

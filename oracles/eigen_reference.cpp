@@ -4,10 +4,11 @@
 #include <bit>
 #include <cmath>
 #include <limits>
-#include <new>
 #include <tuple>
+#include <type_traits>
 
 #include "oracles/eigen_kernels.h"
+#include "oracles/sketch_draft.h"
 
 namespace attest {
 namespace {
@@ -44,32 +45,22 @@ void read_row(const TensorView& t, std::int64_t i1, std::int64_t i2, std::int64_
   }
 }
 
-bool all_finite(const float* x, std::int64_t n) {
-  bool bad = false;
-  for (std::int64_t e = 0; e < n; ++e) bad |= (std::bit_cast<std::uint32_t>(x[e]) & 0x7f800000U) == 0x7f800000U;
-  return !bad;
+// The largest magnitude as bits: 0x7f800000 and above where an element is not finite.
+std::uint32_t magnitude_bits(const float* x, std::int64_t n) {
+  std::int32_t most = 0;
+  for (std::int64_t e = 0; e < n; ++e) {
+    const std::int32_t bits = std::bit_cast<std::int32_t>(x[e]) & 0x7fffffff;
+    most = bits > most ? bits : most;
+  }
+  return static_cast<std::uint32_t>(most);
 }
-
-// 64-byte aligned: Eigen takes another path through elements before an alignment boundary, and an answer must not
-// depend on where the heap put it.
-template <class T>
-struct AlignedAllocator {
-  using value_type = T;
-  AlignedAllocator() = default;
-  template <class U>
-  AlignedAllocator(const AlignedAllocator<U>&) {}  // NOLINT: allocators convert
-  T* allocate(std::size_t n) { return static_cast<T*>(::operator new (n * sizeof(T), std::align_val_t{64})); }
-  void deallocate(T* p, std::size_t) { ::operator delete (p, std::align_val_t{64}); }
-  bool operator==(const AlignedAllocator&) const = default;
-};
-template <class T>
-using AlignedVector = std::vector<T, AlignedAllocator<T>>;
 
 template <class Scalar>
 class Reference {
  public:
-  Reference(const AttentionInputs& in, std::span<const Row> rows, const ScoreCorrection& correction, RowValues& out)
-      : in_(in), p_(*in.problem), rows_(rows), correction_(correction), out_(out) {
+  Reference(const AttentionInputs& in, std::span<const Row> rows, const ScoreCorrection& correction, RowValues& out,
+            BudgetSketch* sketch)
+      : in_(in), p_(*in.problem), rows_(rows), correction_(correction), out_(out), sketch_(sketch) {
     extra_ = correction.q.present() ? correction.q.ne[0] : 0;
     depth_ = p_.d_k + extra_;
   }
@@ -90,6 +81,8 @@ class Reference {
   }
 
  private:
+  static constexpr bool kSketches = std::is_same_v<Scalar, double>;
+
   Place place_of(std::size_t r) const {
     const auto [s, h, i] = rows_[r];
     return {s / (p_.n_seq / p_.n_seq_kv),
@@ -108,6 +101,7 @@ class Reference {
     last_ = in_.mask.present() ? 0 : n_kv;
     mask_row_.assign(block.size(), 0);
     dead_.assign(block.size(), n_kv == 0);
+    visible_.assign(block.size(), n_kv);
     if (!in_.mask.present()) return;
     mask_.resize(block.size() * static_cast<std::size_t>(n_kv));
     std::size_t used = 0;
@@ -115,6 +109,7 @@ class Reference {
       if (r > 0 && block[r].same_mask(block[r - 1])) {
         mask_row_[r] = mask_row_[r - 1];
         dead_[r] = dead_[r - 1];
+        visible_[r] = visible_[r - 1];
         continue;
       }
       float* mask = mask_.data() + used * static_cast<std::size_t>(n_kv);
@@ -124,6 +119,7 @@ class Reference {
       while (first < last && mask[first] == kHidden) ++first;
       while (first < last && mask[last - 1] == kHidden) --last;
       dead_[r] = first == last;
+      visible_[r] = n_kv - std::count(mask, mask + n_kv, kHidden);
       if (first == last) continue;
       first_ = std::min(first_, first);
       last_ = std::max(last_, last);
@@ -142,10 +138,20 @@ class Reference {
     if (first_ < last_) {
       read_queries(block);
       width_ = (last_ - first_ + 15) / 16 * 16;
+      largest_ = 0;
       s_.resize(block.size() * static_cast<std::size_t>(width_));
       for (std::int64_t j = first_; j < last_; j += kKeyBlock) score_keys(block[0], n_rows, j);
+      if constexpr (kSketches) {
+        if (sketch_ != nullptr) draft_.begin(block.size(), last_ - first_, p_.d_v);
+      }
       for (std::size_t r = 0; r < block.size(); ++r) soften(block[r], r);
       for (std::int64_t j = first_; j < last_; j += kKeyBlock) add_values(block, j);
+      if constexpr (kSketches) {
+        if (sketch_ != nullptr) finish_sketch(block);
+      }
+    }
+    if (sketch_ != nullptr && first_ >= last_) {
+      for (std::size_t r = 0; r < block.size(); ++r) sketch_->row(block[r].index).visible = visible_[r];
     }
     for (std::size_t r = 0; r < block.size(); ++r) {
       std::copy_n(o_.begin() + static_cast<std::ptrdiff_t>(r * d_v), d_v,
@@ -180,6 +186,12 @@ class Reference {
     Scalar* s = s_.data() + static_cast<std::int64_t>(r) * width_;
     if (dead_[r]) {
       std::fill_n(s, n, Scalar(0));
+      if constexpr (kSketches) {
+        if (sketch_ != nullptr) {
+          draft_.add_scores(r, s, 0, 0);
+          draft_.add_weights(r, s);
+        }
+      }
       return;
     }
     LogitTerms<Scalar> terms;
@@ -189,6 +201,13 @@ class Reference {
     terms.mask = in_.mask.present() ? mask_of(r) + first_ : nullptr;
     const float sink = in_.sinks.present() ? element(in_.sinks, head, 0, 0, 0) : kHidden;
     terms.sink = in_.sinks.present() ? &sink : nullptr;
+    if constexpr (kSketches) {
+      if (sketch_ != nullptr) {
+        draft_.add_scores(r, s, terms.scale, terms.softcap);
+        kernels_.softmax(s, n, terms);
+        return draft_.add_weights(r, s);
+      }
+    }
     kernels_.softmax(s, n, terms);
   }
 
@@ -200,7 +219,11 @@ class Reference {
     for (std::int64_t j = 0; j < n; ++j) {
       float* value = kv_.data() + j * d_v;
       read_row(in_.v, from + j, block[0].h_v, block[0].s_kv, value);
-      if (all_finite(value, d_v)) continue;
+      const std::uint32_t magnitude = magnitude_bits(value, d_v);
+      if (magnitude < 0x7f800000U) {
+        largest_ = std::max(largest_, magnitude);
+        continue;
+      }
       for (std::size_t r = 0; r < block.size(); ++r) {
         if (dead_[r] || (in_.mask.present() && mask_of(r)[from + j] == kHidden)) continue;
         const auto row = static_cast<std::int64_t>(r);
@@ -211,8 +234,33 @@ class Reference {
       }
       std::fill_n(value, d_v, 0.0F);
     }
-    kernels_.weighted_sum(s_.data() + (from - first_), static_cast<std::int64_t>(block.size()), width_, kv_.data(), n,
-                          d_v, o_.data());
+    const auto sum = [&](std::int64_t begin, std::int64_t end) {
+      if (begin == end) return;
+      kernels_.weighted_sum(s_.data() + (from - first_ + begin), static_cast<std::int64_t>(block.size()), width_,
+                            kv_.data() + begin * d_v, end - begin, d_v, o_.data());
+    };
+    std::int64_t summed = 0;
+    if constexpr (kSketches) {
+      for (std::int64_t at = 0; sketch_ != nullptr && at < n; at += draft_.stretch()) {
+        SketchDraft::Run run = draft_.run(from - first_ + at);
+        const std::int64_t begin = run.begin - (from - first_);
+        sum(summed, begin);
+        summed = begin;
+        draft_.add_values(run, kv_.data() + begin * d_v);
+        for (std::size_t r = 0; r < block.size(); ++r)
+          draft_.add_partial_sums(r, o_.data() + static_cast<std::int64_t>(r) * d_v, sketch_->sums(block[r].index));
+      }
+    }
+    sum(summed, n);
+  }
+
+  void finish_sketch(std::span<const Place> block) {
+    for (std::size_t r = 0; r < block.size(); ++r) {
+      BudgetSketch::Row& row = sketch_->row(block[r].index);
+      draft_.finish(r, o_.data() + static_cast<std::int64_t>(r) * p_.d_v, row, sketch_->sums(block[r].index));
+      row.visible = visible_[r];
+      row.largest_value = std::bit_cast<float>(largest_);
+    }
   }
 
   const AttentionInputs& in_;
@@ -220,12 +268,16 @@ class Reference {
   std::span<const Row> rows_;
   const ScoreCorrection& correction_;
   RowValues& out_;
+  BudgetSketch* sketch_;
   const EigenKernels<Scalar>& kernels_ = eigen_kernels<Scalar>();
   std::int64_t extra_, depth_;  // columns added to Q and K by the correction; d_k and these
 
   std::int64_t first_ = 0, last_ = 0, width_ = 0;  // keys of the current block, rounded up to whole vectors
   std::vector<std::size_t> mask_row_;
   std::vector<bool> dead_;
+  std::vector<std::int64_t> visible_;
+  std::uint32_t largest_ = 0;  // bits of max |V| of the current block
+  SketchDraft draft_;
   std::vector<float> mask_, row_;
   AlignedVector<float> kv_;
   AlignedVector<Scalar> q_, s_, o_;  // s_: S, then P, rows of width_
@@ -236,7 +288,14 @@ class Reference {
 template <class Scalar>
 RowValues eigen_reference(const AttentionInputs& inputs, std::span<const Row> rows, const ScoreCorrection& correction) {
   RowValues out(rows.size() * static_cast<std::size_t>(inputs.problem->d_v));
-  Reference<Scalar>(inputs, rows, correction, out).run();
+  Reference<Scalar>(inputs, rows, correction, out, nullptr).run();
+  return out;
+}
+
+RowValues eigen_reference(const AttentionInputs& inputs, std::span<const Row> rows, const ScoreCorrection& correction,
+                          BudgetSketch& sketch) {
+  RowValues out(rows.size() * static_cast<std::size_t>(inputs.problem->d_v));
+  Reference<double>(inputs, rows, correction, out, &sketch).run();
   return out;
 }
 

@@ -3,6 +3,7 @@
 
 #include <span>
 
+#include "oracles/budget_sketch.h"
 #include "oracles/oracle.h"
 
 namespace attest {
@@ -13,6 +14,10 @@ namespace attest {
 template <class Scalar>
 RowValues eigen_reference(const AttentionInputs& inputs, std::span<const Row> rows,
                           const ScoreCorrection& correction = {});
+
+// The same, and into `sketch` what a cheap bound of the rows' budgets needs. `rows` as many as the sketch has.
+RowValues eigen_reference(const AttentionInputs& inputs, std::span<const Row> rows, const ScoreCorrection& correction,
+                          BudgetSketch& sketch);
 
 extern template RowValues eigen_reference<double>(const AttentionInputs&, std::span<const Row>, const ScoreCorrection&);
 extern template RowValues eigen_reference<float>(const AttentionInputs&, std::span<const Row>, const ScoreCorrection&);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cases/contract.h"
+#include "oracles/budget_sketch.h"
 #include "oracles/emulate.h"
 #include "oracles/oracle.h"
 
@@ -62,12 +63,11 @@ class ErrorBudget {
   // In the order of the request. Rows of one KV head share the decoding of K and V.
   std::vector<RowBudget> rows(std::span<const Row> rows) const;
 
-  // A cheap bound of `suspect` from below: out[d_v] <= min(det, stat8), always. It adds up the error-budget terms of
-  // the heaviest eighth of the keys (at least 64) and leaves the rest out; for narrow accumulators it is far too small.
-  // `reference` is O of the row, `log_sum_exp` that of its scores, `logits` [n_kv] the scores after softcap and mask
-  // (hidden: -infinity), all at hand where the reference was worked out; without logits K is gone through here.
-  void lower_bound(const Row& row, std::span<const double> reference, double log_sum_exp, std::span<double> out,
-                   std::span<const float> logits = {}) const;
+  // A cheap bound of `fail` from below: out[d_v] <= min(det, stat14), always, 0 where nothing is known. It is made of
+  // what the reference pass left in row `index` of the sketch and of O itself. False: the row may be out of the
+  // contract's range, or is better not looked at cheaply for another reason; `out` is 0 then.
+  bool lower_bound(const BudgetSketch& sketch, std::size_t index, std::span<const double> reference,
+                   std::span<float> out) const;
 
  private:
   const EmulatedInputs* inputs_;
