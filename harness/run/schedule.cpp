@@ -11,8 +11,12 @@ namespace attest {
 
 namespace {
 
-constexpr double kCaseCost = 2e6;  // half a millisecond at 4 GFLOP/s: text, place, hand-over, record
-constexpr double kByteCost = 4;    // a byte is generated, mapped and read at about 1 GB/s
+// One core, in round figures: what counts is how the parts compare.
+constexpr double kCaseSeconds = 5e-4;    // text, place, hand-over, record
+constexpr double kBytesPerSecond = 1e9;  // generated, mapped, read
+constexpr double kBackendFlopPerSecond = 2e10;
+constexpr double kKeyFlopPerSecond = 4e9;
+constexpr double kKeySeconds = 1;  // a key that would take longer is worked out for a choice of rows
 
 double total_bytes(const AttentionProblem& problem) {
   const InputPlan p = plan_inputs(problem);
@@ -22,12 +26,14 @@ double total_bytes(const AttentionProblem& problem) {
 }  // namespace
 
 double predicted_cost(const AttentionProblem& problem) {
-  return kCaseCost + flop(problem) + kByteCost * total_bytes(problem);
+  const double key = std::min(flop(problem) / kKeyFlopPerSecond, kKeySeconds);
+  return kCaseSeconds + total_bytes(problem) / kBytesPerSecond + key + flop(problem) / kBackendFlopPerSecond;
 }
 
 double default_deadline(const AttentionProblem& problem) {
-  // 0.2 GFLOP/s is slower than any backend met so far; the constant covers start-up and a busy machine.
-  return 10.0 + predicted_cost(problem) / 2e8;
+  // A hundred times slower, 0.2 GFLOP/s, is slower than any backend met so far; the constant covers start-up and a busy
+  // machine.
+  return 10.0 + 100 * flop(problem) / kBackendFlopPerSecond;
 }
 
 std::vector<std::size_t> scheduled(const std::vector<Case>& cases, const Shard& shard) {

@@ -9,8 +9,8 @@
 
 namespace attest {
 
-// Predicted cost in FLOP and what takes as long as one: the products of the attention, the bytes that are generated,
-// written and read, and a constant for whatever every case needs.
+// Seconds of one core that a case may cost on one backend, judge and subject together: a constant, the bytes of its
+// tensors, the reference (bounded: large cases are judged on a choice of rows) and the backend.
 double predicted_cost(const AttentionProblem& problem);
 
 // Seconds a backend may take for a case before it counts as hung, when no --timeout is given.
