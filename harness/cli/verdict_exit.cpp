@@ -7,7 +7,10 @@
 namespace attest::cli {
 
 int verdict_exit(const RunSummary& summary, const RunHeader& header, bool otherwise_bad) {
-  if (summary.interrupted) return kInterrupted;
+  if (summary.interrupted) {
+    if (header.backends.empty()) fmt::print(stderr, "attest: interrupted before the first case\n");
+    return kInterrupted;
+  }
   const bool part = header.shard_count > 1;
   const bool cut_short = summary.ruled < summary.selected;
   bool bad = false;

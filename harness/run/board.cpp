@@ -140,6 +140,7 @@ void Board::stop_if_unwritten() {
 }
 
 void Board::failed(Error error) {
+  if (options_.interrupted != nullptr && options_.interrupted->load()) return;  // the interrupt explains it
   error.kind = ErrorKind::harness;
   const std::scoped_lock lock(event_mutex_);
   if (!error_) error_ = std::move(error);

@@ -159,6 +159,7 @@ Expected<SubjectInfo> ProcessSubject::start() {
   }
   if (got == 0) {
     stop();
+    if (interrupted()) return harness_error("interrupted while a backend was starting");
     return harness_error(fmt::format("backend '{}' did not start within {} s", options_.backend, kStartTimeout));
   }
   const SubjectAnswer answer = gone();

@@ -48,9 +48,14 @@ Expected<RunSummary> run(const RunPlan& plan, const RunOptions& options, const S
   int jobs = options.jobs > 0 ? options.jobs : cores;
   jobs = std::max(1, std::min(jobs, static_cast<int>(plan.cases.size())));
   Board board(plan, options, listener, jobs);
+  const auto interrupted = [&] { return options.interrupted != nullptr && options.interrupted->load(); };
   // The first slot starts before anything is reported: a backend that cannot be loaded is said at once.
   Slot first(board, make_subject);
-  if (auto started = first.start(); !started) return Unexpected(of_harness(started.error()));
+  if (auto started = first.start(); !started) {
+    if (!interrupted()) return Unexpected(of_harness(started.error()));
+    board.summary().interrupted = true;
+    return board.summary();
+  }
   if (auto known = complete(header, plan, first.backends(), board.cases()); !known) return Unexpected(known.error());
   if (options.earlier != nullptr) {
     if (auto fit = fits(*options.earlier, header); !fit) return Unexpected(fit.error());
@@ -72,7 +77,7 @@ Expected<RunSummary> run(const RunPlan& plan, const RunOptions& options, const S
 
   RunSummary& summary = board.summary();
   summary.wall_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  summary.interrupted = options.interrupted != nullptr && options.interrupted->load();
+  summary.interrupted = interrupted();
   listener.on_finish(summary);
   if (board.error()) return Unexpected(*board.error());
   if (const auto written = listener.failed(); !written) return Unexpected(written.error());

@@ -1,11 +1,11 @@
 #include "harness/run/slot.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <bit>
 #include <chrono>
 #include <cstring>
-
-#include <fmt/format.h>
 
 #include "cases/inputs.h"
 #include "cases/rng.h"
@@ -15,8 +15,8 @@ namespace attest {
 
 namespace {
 
-constexpr std::size_t kPlaces = 16;               // for a batch, plus one spare
-constexpr std::size_t kKeepBytes = 64U << 20;     // shared memory a place may keep between cases
+constexpr std::size_t kPlaces = 16;            // for a batch, plus one spare
+constexpr std::size_t kKeepBytes = 64U << 20;  // shared memory a place may keep between cases
 constexpr std::uint8_t kRedZone = 0xa5;
 constexpr int kFreshSeeds = 3, kFreshFailures = 2;  // SUSPECT: failing again on two of three seeds is FAIL
 
@@ -26,8 +26,8 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 
 bool hides_nonfinite(const PoisonSpec& poison) {
   const bool hidden = poison.where == PoisonWhere::hidden || poison.where == PoisonWhere::everywhere;
-  return hidden && (poison.what == PoisonWhat::nan || poison.what == PoisonWhat::inf ||
-                    poison.what == PoisonWhat::random);
+  return hidden &&
+         (poison.what == PoisonWhat::nan || poison.what == PoisonWhat::inf || poison.what == PoisonWhat::random);
 }
 
 }  // namespace
@@ -116,6 +116,7 @@ void Slot::run_on(std::size_t backend, std::vector<Seat>& all) {
     }
     if (result.interrupted) return;
     settle_fault(backend, *seats[i], result);
+    if (result.interrupted) return;
     board_.ruled(*seats[i]->c, std::move(result.record));
     if (!alive_[backend] && !revive(backend)) return;
     for (std::size_t j = i + 1; j < seats.size(); ++j) post(backend, *seats[j]);
@@ -125,6 +126,7 @@ void Slot::run_on(std::size_t backend, std::vector<Seat>& all) {
     if (!result.interrupted) settle_suspect(backend, *s->c, result);
     if (result.interrupted) return;
     settle_stale(backend, *s->c, result);
+    if (result.interrupted) return;
     board_.ruled(*s->c, std::move(result.record));
   }
 }
@@ -174,8 +176,12 @@ Slot::Result Slot::collect(std::size_t backend, Seat& seat) {
     answer = subject.next(deadline(*seat.c));
   }
   switch (answer.kind) {
-    case SubjectAnswer::Kind::unsupported: verdict(Verdict::UNSUPPORTED, answer.text); return result;
-    case SubjectAnswer::Kind::failed: verdict(Verdict::ERROR, answer.text); return result;
+    case SubjectAnswer::Kind::unsupported:
+      verdict(Verdict::UNSUPPORTED, answer.text);
+      return result;
+    case SubjectAnswer::Kind::failed:
+      verdict(Verdict::ERROR, answer.text);
+      return result;
     case SubjectAnswer::Kind::interrupted:
       alive_[backend] = false;
       result.finished = false;
@@ -186,14 +192,14 @@ Slot::Result Slot::collect(std::size_t backend, Seat& seat) {
       verdict(answer.fault.verdict, answer.fault.detail);
       result.finished = false;
       return result;
-    default: break;
+    default:
+      break;
   }
   record.backend_cpu_s = answer.cpu_seconds;
   record.backend_wall_s = answer.wall_seconds;
   const auto start = std::chrono::steady_clock::now();
   const InputPlan plan = plan_inputs(seat.c->problem);
-  const Ruling ruling =
-      compare(*seat.key, contract, output_view(plan, seat.place->buffers()).view(), record);
+  const Ruling ruling = compare(*seat.key, contract, output_view(plan, seat.place->buffers()).view(), record);
   record.judge_s += seconds_since(start);
   record.verdict = ruling.verdict;
   result.compared = true;
@@ -205,17 +211,11 @@ Slot::Result Slot::collect(std::size_t backend, Seat& seat) {
 Slot::Result Slot::run_alone(std::size_t backend, const Case& c) {
   Seat alone;
   Result result;
-  if (auto ready = seat(alone, c, kPlaces); !ready) {
-    board_.failed(ready.error());
-    result.record = blank(backend, alone);
-    result.record.verdict = Verdict::ERROR;
-    result.record.detail = ready.error().text();
-    return result;
-  }
-  if (!alive_[backend] && !revive(backend)) {
-    result.record = blank(backend, alone);
-    result.record.verdict = Verdict::ERROR;
-    result.record.detail = "the backend could not be started again";
+  auto ready = seat(alone, c, kPlaces);
+  if (!ready) board_.failed(ready.error());
+  if (!ready || (!alive_[backend] && !revive(backend))) {
+    result.finished = false;
+    result.interrupted = true;  // by a failure of the harness, which the board knows
     return result;
   }
   post(backend, alone);
@@ -278,7 +278,7 @@ void Slot::settle_fault(std::size_t backend, Seat& seat, Result& result) {
   const Result again = run_alone(backend, *seat.c);
   VerdictRecord& record = result.record;
   if (again.interrupted) {
-    record.detail += "; interrupted before it could run again alone";
+    result.interrupted = true;  // half a verdict is none: a resumed run looks at the case again
     return;
   }
   const std::string_view first = info(record.verdict).name;
@@ -322,6 +322,10 @@ void Slot::settle_stale(std::size_t backend, const Case& c, Result& result) {
   Case clean = c;
   clean.poison = {};
   const Result again = run_alone(backend, clean);
+  if (again.interrupted) {
+    result.interrupted = true;
+    return;
+  }
   if (again.record.verdict != Verdict::PASS) return;
   record.underlying = info(record.verdict).name;
   record.verdict = Verdict::STALE;

@@ -48,7 +48,11 @@ class Child {
       if (std::strstr(*v, "SHARD") == nullptr) environment.push_back(*v);  // this test may be in a shard itself
     }
     environment.push_back(nullptr);
-    if (posix_spawn(&pid_, argv[0], &actions, nullptr, argv.data(), environment.data()) != 0) pid_ = -1;
+    posix_spawnattr_t attributes;  // a process group of its own, as under a shell: Ctrl-C goes to all of it
+    posix_spawnattr_init(&attributes);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
+    if (posix_spawn(&pid_, argv[0], &actions, &attributes, argv.data(), environment.data()) != 0) pid_ = -1;
+    posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
   }
   ~Child() {
@@ -334,6 +338,19 @@ TEST_F(Survival, SubjectsEndWithTheirJudge) {
     kill(judge.pid(), SIGKILL);
     judge.wait();
     EXPECT_EQ(survivors(subjects), 0U) << "after " << verdicts_wanted << " verdicts";
+  }
+}
+
+TEST_F(Survival, CtrlCWhileSubjectsStartIsAnInterruptAndNoDeadBackend) {
+  for (int delay = 0; delay < 8; ++delay) {
+    Child judge(command({}), path("out"), path("err"));
+    while (judge.running() && children_of(judge.pid()).empty()) {
+    }
+    usleep(static_cast<useconds_t>(delay) * 300);
+    ASSERT_GT(judge.pid(), 0) << content(path("err"));
+    kill(-judge.pid(), SIGINT);
+    EXPECT_EQ(judge.wait(), 130) << content(path("err"));
+    EXPECT_THAT(content(path("out")) + content(path("err")), HasSubstr("interrupted"));
   }
 }
 
