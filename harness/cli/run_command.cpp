@@ -159,6 +159,9 @@ std::string repro_options(const RunArguments& a) {
   std::string options;
   const auto add = [&](const std::string& words) { options += (options.empty() ? "" : " ") + words; };
   for (const auto& dir : a.ggml) add("--ggml " + shell_quoted(dir));
+  if (a.rows != 0) add(fmt::format("--rows {}", a.rows));
+  if (a.key_budget > 0) add(fmt::format("--key-budget {}", a.key_budget));
+  if (a.oracle_full) add("--oracle full");
   if (a.repeat > 1) add(fmt::format("--repeat {}", a.repeat));
   if (!a.max_memory.empty()) add("--max-memory " + shell_quoted(a.max_memory));
   if (a.timeout > 0) add(fmt::format("--timeout {}", a.timeout));

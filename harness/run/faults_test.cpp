@@ -1,6 +1,7 @@
-// Faults on purpose: 2,000 cases of which 120 make the backend misbehave in twelve ways, at seeded random places. Every
+// Faults on purpose: 2,000 cases of which 150 make the backend misbehave in fifteen ways, at seeded random places. Every
 // fault must get its verdict and every other case its normal one. This executable is judge and subject in one.
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <mutex>
@@ -17,13 +18,13 @@
 #include "harness/run/runner.h"
 
 namespace attest {
-namespace {
+namespace faults {  // named, so that a stack can be: functions of an unnamed namespace are not exported
 
 enum class FaultKind {
-  none, segfault, abort, exit, loop, allocate, write_before, write_after, write_input, read_past_k, unwritten,
-  close_pipes, garbage
+  none, segfault, abort, exit, loop, deadlock, allocate, malloc_fails, write_before, write_after, write_input,
+  read_past_k, read_before_k, unwritten, close_pipes, garbage
 };
-constexpr int kFaultKinds = 12, kTimes = 10, kCases = 2000;
+constexpr int kFaultKinds = 15, kTimes = 10, kCases = 2000;
 
 // Which case misbehaves how: both sides work it out from the same seed.
 std::vector<FaultKind> fault_plan() {
@@ -67,12 +68,16 @@ class FaultBackend final : public Backend {
         for (volatile bool forever = true; forever;) {
         }
         break;
+      case FaultKind::deadlock: pause(); break;
       case FaultKind::allocate:
-        for (;;) std::memset(new char[16 << 20], 1, 16 << 20);
+        for (;;) static_cast<volatile char*>(new char[16 << 20])[0] = 1;
+      case FaultKind::malloc_fails:
+        for (;;) static_cast<volatile char*>(std::malloc(16 << 20))[0] = 1;
       case FaultKind::write_before: o[-2] = 1; break;
       case FaultKind::write_after: o[out.elements() + 64] = 1; break;
       case FaultKind::write_input: *const_cast<std::byte*>(in.q.data) = std::byte{1}; break;
       case FaultKind::read_past_k: sink_ = element(in.k, 0, in.k.ne[1] + 2, in.k.ne[2] - 1, 0); break;
+      case FaultKind::read_before_k: sink_ = *(reinterpret_cast<const volatile float*>(in.k.data) - 1); break;
       case FaultKind::unwritten: std::memcpy(out.data + 12, &kOutputPrefill, 4); break;
       case FaultKind::close_pipes: for (int fd = 0; fd < 64; ++fd) close(fd); pause(); break;
       case FaultKind::garbage:
@@ -97,11 +102,14 @@ class FaultBackend final : public Backend {
 Verdict expected(FaultKind kind) {
   switch (kind) {
     case FaultKind::none: return Verdict::PASS;
-    case FaultKind::loop: return Verdict::HANG;
-    case FaultKind::allocate: return Verdict::OOM;
+    case FaultKind::loop:
+    case FaultKind::deadlock: return Verdict::HANG;
+    case FaultKind::allocate:
+    case FaultKind::malloc_fails: return Verdict::OOM;
     case FaultKind::write_before:
     case FaultKind::write_after:
-    case FaultKind::read_past_k: return Verdict::OOB;
+    case FaultKind::read_past_k:
+    case FaultKind::read_before_k: return Verdict::OOB;
     case FaultKind::write_input: return Verdict::INPUT_WRITTEN;
     case FaultKind::unwritten: return Verdict::UNWRITTEN;
     default: return Verdict::CRASH;
@@ -121,10 +129,13 @@ TEST(Faults, EveryFaultGetsItsVerdictAndNoOtherCaseIsLost) {
     Case c = *parse_case("flash_attn_ext d=16 n_head=2 n_head_kv=1 n_q=2 n_kv=24 kv=f32");
     c.problem.scale = kFirstScale + static_cast<float>(i) * kScaleStep;
     c.seed = static_cast<std::uint64_t>(i);
+    // Only there does a guard page lie right before K.
+    c.problem.layout.left_aligned = faults[static_cast<std::size_t>(i)] == FaultKind::read_before_k;
     plan.cases.push_back(c);
   }
   RunOptions options;
   options.timeout_s = 0.3;
+  options.jobs = 8;  // mostly waiting: for deadlines, and for processes to start and end
   const SubjectMaker maker = [](const std::string& backend, const std::vector<int>& places) {
     return make_process_subject(
         {{own_executable().string(), kSubjectVerb}, backend, {}, places, std::uint64_t{128} << 20, nullptr});
@@ -140,16 +151,24 @@ TEST(Faults, EveryFaultGetsItsVerdictAndNoOtherCaseIsLost) {
     const FaultKind kind = faults[static_cast<std::size_t>(i)];
     EXPECT_EQ(info(records[0].verdict).name, info(expected(kind)).name)
         << "fault " << static_cast<int>(kind) << ": " << records[0].detail;
-    if (kind == FaultKind::abort) {
-      EXPECT_NE(records[0].detail.find("ASSERT(type == F16) failed"), std::string::npos) << records[0].detail;
-    }
-    if (kind == FaultKind::read_past_k) {
-      EXPECT_NE(records[0].detail.find("past the end of K"), std::string::npos) << records[0].detail;
-    }
+    const std::string& detail = records[0].detail;
+    const auto says = [&](std::string_view text) {
+      EXPECT_NE(detail.find(text), std::string::npos) << "fault " << static_cast<int>(kind) << ": " << detail;
+    };
+    if (kind == FaultKind::segfault) says("signal 11");
+    if (kind == FaultKind::abort) says("last words: ASSERT(type == F16) failed");
+    if (kind == FaultKind::segfault || kind == FaultKind::abort) says("FaultBackend::run");
+    if (kind == FaultKind::exit) says("exited with code 0");
+    if (kind == FaultKind::write_after) says("write 256 bytes past the end of output");
+    if (kind == FaultKind::read_past_k) says("past the end of K");
+    if (kind == FaultKind::read_before_k) says("read 4 bytes before K");
+    if (kind == FaultKind::write_input) says("write to Q");
+    if (kind == FaultKind::close_pipes) says("closed its control channel");
+    if (kind == FaultKind::garbage) says("garbage");
   }
 }
 
-}  // namespace
+}  // namespace faults
 }  // namespace attest
 
 int main(int argc, char** argv) {
@@ -157,7 +176,7 @@ int main(int argc, char** argv) {
     return attest::subject_main({argv + 2, argv + argc},
                                 [](const attest::BackendSpec&, const attest::BackendEnvironment&) {
                                   return attest::Expected<std::unique_ptr<attest::Backend>>(
-                                      std::make_unique<attest::FaultBackend>());
+                                      std::make_unique<attest::faults::FaultBackend>());
                                 });
   }
   ::testing::InitGoogleTest(&argc, argv);

@@ -7,15 +7,19 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstring>
 #include <ctime>
+#include <fstream>
+#include <filesystem>
 #include <vector>
 
 #include "harness/run/protocol.h"
+#include "harness/run/stack_text.h"
 #include "harness/run/subject.h"
 
 extern char** environ;  // NOLINT(readability-redundant-declaration): POSIX leaves it to the program
@@ -26,6 +30,7 @@ namespace {
 
 constexpr double kStartTimeout = 60;
 constexpr double kInterruptPollMs = 200;  // how often a waiting judge looks whether it was interrupted
+constexpr double kGoneTimeout = 0.1, kDyingTimeout = 10;  // from a closed socket to a dead process: asleep, not asleep
 constexpr std::size_t kStderrKept = 4096;
 
 class ProcessSubject final : public Subject {
@@ -52,10 +57,16 @@ class ProcessSubject final : public Subject {
   int read_reply(double timeout_s, protocol::Reply& reply, std::string& text);
   bool wait_readable(double timeout_s) const;
   double cpu_seconds() const;
+  // What the system says of the subject's threads.
+  struct Schedule {
+    bool known = false, asleep = false;  // asleep: none of them runs or waits for a core
+    double starved = 0;                  // seconds waited for a core so far, the most of any thread
+  };
+  Schedule schedule() const;
   bool interrupted() const { return options_.interrupted != nullptr && options_.interrupted->load(); }
   SubjectAnswer gone();
   SubjectAnswer fault(Verdict verdict, std::string detail);
-  std::string last_words() const;
+  std::string last_words(std::string& stack) const;
   Fault describe_death(int status) const;
 
   ProcessSubjectOptions options_;
@@ -192,25 +203,48 @@ double ProcessSubject::cpu_seconds() const {
   return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) * 1e-9;
 }
 
-// On a busy machine a subject may not have had its share when the deadline comes: it counts as hung once it has worked
-// for half of it, and in any case after ten times the deadline.
+ProcessSubject::Schedule ProcessSubject::schedule() const {
+  Schedule now;
+  std::error_code none;
+  for (const auto& task : std::filesystem::directory_iterator(fmt::format("/proc/{}/task", pid_), none)) {
+    std::ifstream figures(task.path() / "schedstat"), status(task.path() / "stat");
+    double ran = 0, waited = 0;
+    std::string line;
+    if (!(figures >> ran >> waited) || !std::getline(status, line)) continue;
+    const auto name_end = line.rfind(") ");
+    const bool sleeps = name_end != std::string::npos && line.compare(name_end + 2, 1, "S") == 0;
+    now.asleep = (!now.known || now.asleep) && sleeps;
+    now.starved = std::max(now.starved, waited * 1e-9);
+    now.known = true;
+  }
+  return now;
+}
+
+// On a busy machine a subject may not have had its share when the deadline comes: what it waited for a core does not
+// count, nor does a deadline pass while it waits for one. Ten times the deadline is the end in any case.
 bool ProcessSubject::wait_readable(double timeout_s) const {
   using Clock = std::chrono::steady_clock;
+  constexpr double kQuick = 0.02;  // most answers come sooner: no need to look at the scheduler's figures
   const auto start = Clock::now();
   const double cpu_before = cpu_seconds();
+  Schedule before;
   double limit = timeout_s;
-  for (;;) {
+  for (bool first = true;; first = false) {
     const double passed = std::chrono::duration<double>(Clock::now() - start).count();
-    if (passed >= limit) {
-      if (passed >= 10 * timeout_s || cpu_seconds() - cpu_before >= 0.5 * timeout_s) return false;
-      limit += timeout_s;
-      continue;
-    }
+    const bool late = passed >= limit;
     if (interrupted()) return false;
+    if (!first && !before.known) before = schedule();
     pollfd p{control_, POLLIN, 0};
-    const int n = poll(&p, 1, static_cast<int>(std::min((limit - passed) * 1000 + 1, kInterruptPollMs)));
+    const double ms = late ? 0 : std::min(limit - passed, first ? kQuick : limit) * 1000 + 1;
+    const int n = poll(&p, 1, static_cast<int>(std::min(ms, kInterruptPollMs)));
     if (n > 0) return true;
     if (n < 0 && errno != EINTR) return true;  // let read() name the error
+    if (!late) continue;
+    if (passed >= 10 * timeout_s) return false;
+    const Schedule now = before.known ? schedule() : Schedule{};
+    const bool had_its_time = !now.known || passed - (now.starved - before.starved) >= timeout_s;
+    if (had_its_time && (now.asleep || cpu_seconds() - cpu_before >= 0.5 * timeout_s)) return false;
+    limit = passed + std::min(timeout_s, 0.05);
   }
 }
 
@@ -271,30 +305,39 @@ SubjectAnswer ProcessSubject::next(double timeout_s) {
   return answer;
 }
 
-std::string ProcessSubject::last_words() const {
+// What it wrote to standard error; `stack` gets what its signal handler wrote behind that.
+std::string ProcessSubject::last_words(std::string& stack) const {
   const off_t size = lseek(stderr_fd_, 0, SEEK_END);
   if (size <= 0) return {};
-  const off_t from = size > static_cast<off_t>(kStderrKept) ? size - static_cast<off_t>(kStderrKept) : 0;
-  std::string kept(static_cast<std::size_t>(size - from), '\0');
-  const ssize_t n = pread(stderr_fd_, kept.data(), kept.size(), from);
-  kept.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
-  while (!kept.empty() && (kept.back() == '\n' || kept.back() == '\0')) kept.pop_back();
-  return kept;
+  const off_t from = std::max<off_t>(0, size - static_cast<off_t>(4 * kStderrKept));
+  std::string words(static_cast<std::size_t>(size - from), '\0');
+  const ssize_t n = pread(stderr_fd_, words.data(), words.size(), from);
+  words.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
+  if (const auto at = words.rfind(kStackMarker); at != std::string::npos) {
+    stack = stack_text(std::string_view(words).substr(at + kStackMarker.size()));
+    words.resize(at);
+  }
+  while (!words.empty() && (words.back() == '\n' || words.back() == '\0')) words.pop_back();
+  if (words.size() > kStderrKept) words.erase(0, words.size() - kStderrKept);
+  return words;
 }
 
 SubjectAnswer ProcessSubject::gone() {
   int status = 0;
   if (pid_ > 0) {
     // The socket closes a moment before the process is gone; one that only closed its pipes has to be ended.
-    for (int i = 0; i < 40 && waitpid(pid_, &status, WNOHANG) == 0; ++i) {
-      const timespec ms{0, 5'000'000};
-      nanosleep(&ms, nullptr);
-      if (i == 39) {
+    const auto start = std::chrono::steady_clock::now();
+    while (waitpid(pid_, &status, WNOHANG) == 0) {
+      const double passed = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+      const bool dying = fault_->valid.load() != 0;
+      if (passed >= kDyingTimeout || (passed >= kGoneTimeout && !dying && schedule().asleep)) {
         kill(pid_, SIGKILL);
         waitpid(pid_, &status, 0);
         pid_ = -1;
         return fault(Verdict::CRASH, "closed its control channel and went on running");
       }
+      const timespec pause{0, 500'000};
+      nanosleep(&pause, nullptr);
     }
     pid_ = -1;
   }
@@ -303,8 +346,10 @@ SubjectAnswer ProcessSubject::gone() {
 }
 
 Fault ProcessSubject::describe_death(int status) const {
-  const std::string words = last_words();
-  const std::string tail = words.empty() ? "" : "; last words: " + words;
+  std::string stack;
+  const std::string words = last_words(stack);
+  std::string tail = stack.empty() ? "" : " in " + stack;
+  if (!words.empty()) tail += "; last words: " + words;
   if (fault_->valid.load() != 0 && fault_->out_of_memory != 0) return {Verdict::OOM, "out of memory" + tail};
   if (fault_->valid.load() != 0 && fault_->in_place != 0) {
     const std::string_view tensor = region_name(fault_->region);

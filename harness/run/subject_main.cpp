@@ -6,6 +6,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstring>
 #include <new>
@@ -21,6 +22,7 @@
 #include "cases/case.h"
 #include "harness/run/place.h"
 #include "harness/run/protocol.h"
+#include "harness/run/stack_text.h"
 
 namespace attest {
 
@@ -29,6 +31,18 @@ namespace {
 // What the signal handler may look at.
 protocol::FaultReport* g_fault = nullptr;
 std::vector<GuardedPlace>* g_places = nullptr;
+std::uint64_t g_max_memory = 0;
+
+// A malloc that failed shows as whatever its caller does next: under a memory limit, a process that cannot get a little
+// more is taken to have died of that.
+bool out_of_memory() {
+  if (g_max_memory == 0) return false;
+  const std::size_t little = std::min<std::uint64_t>(g_max_memory / 8, std::uint64_t{32} << 20);
+  void* more = mmap(nullptr, little, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (more == MAP_FAILED) return true;
+  munmap(more, little);
+  return false;
+}
 
 std::uint32_t access_kind([[maybe_unused]] void* context) {
 #if defined(__linux__) && defined(__x86_64__)
@@ -56,7 +70,9 @@ void on_fault(int signal, siginfo_t* info, void* context) {
         g_fault->within = hit.within ? 1 : 0;
       }
     }
+    if (g_fault->in_place == 0 && out_of_memory()) g_fault->out_of_memory = 1;
     g_fault->valid.store(1);
+    if (write(STDERR_FILENO, kStackMarker.data(), kStackMarker.size()) < 0) _exit(3);
     void* frames[32];
     const int n = backtrace(frames, 32);
     backtrace_symbols_fd(frames, n, STDERR_FILENO);
@@ -111,7 +127,11 @@ void end_with(std::int64_t judge) {
 }
 
 void limit_memory(std::uint64_t bytes) {
+  // A core file of all those places would take longer to write than a deadline.
+  const rlimit no_core{0, 0};
+  setrlimit(RLIMIT_CORE, &no_core);
   if (bytes == 0) return;
+  g_max_memory = bytes;
   const rlimit limit{bytes, bytes};
   setrlimit(RLIMIT_DATA, &limit);
 }

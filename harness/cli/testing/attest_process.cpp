@@ -24,6 +24,8 @@ std::vector<std::string> environment_with(const Variables& variables) {
   for (char** e = environ; *e != nullptr; ++e) {
     const std::string entry = *e;
     bool kept = true;
+    // Whoever shards or filters the tests does not mean the runs that they start.
+    for (const char* ours : {"ATTEST_", "GTEST_", "TEST_"}) kept = kept && entry.rfind(ours, 0) != 0;
     for (const auto& [name, value] : variables) kept = kept && entry.rfind(name + "=", 0) != 0;
     if (kept) all.push_back(entry);
   }
