@@ -279,7 +279,15 @@ std::vector<std::string> key_names() {
   return names;
 }
 
-Expected<Case> parse_descriptor(std::string_view line) {
+namespace {
+
+struct Reading {
+  Fields fields;
+  Token op;
+  Case c;
+};
+
+Expected<Reading> read_words(std::string_view line) {
   const auto words = split_words(Token{line, 1});
   if (words.empty()) return error_at(Token{line, 1}, "empty line", "e.g. flash_attn_ext d=128 n_q=1 n_kv=512");
   if (!is_op(words.front().text)) {
@@ -289,15 +297,28 @@ Expected<Case> parse_descriptor(std::string_view line) {
                                                              : std::string("a case starts with the name of its op"),
                     fmt::format("the op is {}", kOp));
   }
-  Fields fields;
+  Reading out{{}, words.front(), {}};
   for (std::size_t i = 1; i < words.size(); ++i) {
-    if (auto added = fields.add(words[i]); !added) return tl::unexpected(added.error());
+    if (auto added = out.fields.add(words[i]); !added) return tl::unexpected(added.error());
   }
-  Case c;
-  if (auto fine = fields.check_conflicts(); !fine) return tl::unexpected(fine.error());
-  if (auto fine = fields.apply(c); !fine) return tl::unexpected(fine.error());
-  if (const auto broken = find_violation(c.problem)) return fields.blame(*broken, words.front());
-  return canonical(std::move(c));
+  if (auto fine = out.fields.check_conflicts(); !fine) return tl::unexpected(fine.error());
+  if (auto fine = out.fields.apply(out.c); !fine) return tl::unexpected(fine.error());
+  return out;
+}
+
+}  // namespace
+
+Expected<Case> read_descriptor(std::string_view line) {
+  auto reading = read_words(line);
+  if (!reading) return tl::unexpected(reading.error());
+  return std::move(reading->c);
+}
+
+Expected<Case> parse_descriptor(std::string_view line) {
+  auto reading = read_words(line);
+  if (!reading) return tl::unexpected(reading.error());
+  if (const auto broken = find_violation(reading->c.problem)) return reading->fields.blame(*broken, reading->op);
+  return canonical(std::move(reading->c));
 }
 
 std::string print_descriptor(const Case& given) {

@@ -64,6 +64,29 @@ void SuiteBuilder::add(Case c) {
   ++suite_.groups.back().count;
 }
 
+Expected<void> SuiteBuilder::add_covering(AxisSpace space, const CoveringOptions& options) {
+  for (std::size_t axis = 0; axis < space.axes().size(); ++axis) {
+    for (int value = 0; value < space.sizes()[axis]; ++value) {
+      if (auto fine = space.check_value(axis, value); !fine) {
+        return input_error(fmt::format("{}: {}", space.text({{axis, value}}), fine.error().message), fine.error().hint);
+      }
+    }
+  }
+  CoveringArray array = cover(space.sizes(), space.conflict(), options);
+  if (!array.bad_seeds.empty()) {
+    return input_error(fmt::format("seeds: row {} breaks a rule with any values of the other axes",
+                                   array.bad_seeds.front() + 1));
+  }
+  if (array.rows.empty()) return input_error("no combination of the axes is valid");
+  for (const auto& row : array.rows) {
+    auto c = space.case_of(row);
+    if (!c) return tl::unexpected(c.error());
+    add(std::move(*c));
+  }
+  suite_.coverings.push_back({std::move(space), options.strength, std::move(array.rows)});
+  return {};
+}
+
 Expected<void> SuiteBuilder::add_lines(std::string_view lines, const std::string& path) {
   int number = 0;
   for (std::size_t begin = 0; begin < lines.size();) {

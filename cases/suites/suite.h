@@ -8,6 +8,7 @@
 
 #include "cases/case.h"
 #include "cases/error.h"
+#include "cases/generate/axes.h"
 
 namespace attest {
 
@@ -18,11 +19,19 @@ struct SuiteGroup {
   std::size_t first = 0, count = 0;
 };
 
+// A [[covering]] group: the axes it declares, and its rows.
+struct SuiteCovering {
+  AxisSpace space;
+  int strength = 2;
+  std::vector<CoveringRow> rows;
+};
+
 struct Suite {
   std::string name;
   std::string description;
   std::vector<Case> cases;  // in file order, no two with the same text; tags are the group's
   std::vector<SuiteGroup> groups;
+  std::vector<SuiteCovering> coverings;
   std::size_t duplicates = 0;  // lines dropped because an earlier one is the same case
 };
 

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <unordered_set>
 
+#include "cases/generate/covering.h"
 #include "cases/suites/suite.h"
 
 namespace attest {
@@ -17,6 +18,8 @@ class SuiteBuilder {
   void add(Case c);
   // One case per line; `path` is for messages.
   Expected<void> add_lines(std::string_view lines, const std::string& path);
+  // The rows of a covering array. Errors: a value that does not parse, a seed that breaks a rule, no row at all.
+  Expected<void> add_covering(AxisSpace space, const CoveringOptions& options);
   Suite& suite() { return suite_; }
 
  private:

@@ -57,6 +57,53 @@ n_q = [1, 2]
   EXPECT_EQ(suite->groups.front().count, 4U);
 }
 
+TEST(TomlSuite, ACoveringGroupShowsEveryPairOfItsAxes) {
+  const std::string toml = R"(
+name = "own"
+description = "pairs"
+[[covering]]
+tag = "pairs"
+why = "because"
+strength = 2
+line = "flash_attn_ext d=64 n_kv=9"
+max_flop = 1e6
+seeds = [{n_q = 33, heads = {n_head = 6, n_head_kv = 2}}]
+forbid = [{n_q = 1, mask = ["causal"]}]
+[covering.axes]
+n_q = [1, 2, 33]
+heads = [{n_head = 4}, {n_head = 6, n_head_kv = 2}]
+mask = ["none", "causal", "used:{n_kv/2}"]
+max_bias = [0, 8]
+)";
+  const auto suite = from_toml(toml);
+  ASSERT_TRUE(suite.has_value()) << suite.error().text();
+  ASSERT_EQ(suite->coverings.size(), 1U);
+  const SuiteCovering& covering = suite->coverings.front();
+  EXPECT_EQ(suite->cases.size(), covering.rows.size());
+  EXPECT_EQ(suite->cases.size(), suite->groups.front().count);
+  EXPECT_LT(suite->cases.size(), 13U);
+  EXPECT_THAT(suite->cases.front().tags, ElementsAre("pairs"));
+  EXPECT_THAT(text(suite->cases.front()), HasSubstr("n_head=6 n_head_kv=2 n_q=33"));
+  const auto coverage = measure_coverage(covering.space.sizes(), covering.space.conflict(), 2, covering.rows);
+  EXPECT_TRUE(coverage.missing.empty());
+  EXPECT_EQ(coverage.excluded, 2);  // mask=none with max_bias=8; n_q=1 with mask=causal
+  EXPECT_EQ(texts(*from_toml(toml)), texts(*suite));
+}
+
+TEST(TomlSuite, WhatIsWrongInACoveringGroupIsSaid) {
+  const auto group = [](std::string_view rest) {
+    return "[[covering]]\nwhy = \"x\"\nline = \"flash_attn_ext n_kv=9\"\n" + std::string(rest);
+  };
+  EXPECT_THAT(error_of(group("axes = {n_q = [1], kv = [\"f17\"]}")).message, HasSubstr("f17"));
+  EXPECT_THAT(error_of(group("axes = {n_q = [1], nkv = [2]}")).message, HasSubstr("nkv"));
+  EXPECT_THAT(error_of(group("strength = 3\naxes = {n_q = [1, 2], kv = [\"f16\"]}")).message, HasSubstr("strength"));
+  EXPECT_THAT(error_of(group("forbid = [{n_kw = 1}]\naxes = {n_q = [1], n_kv = [2]}")).hint, HasSubstr("n_kv"));
+  EXPECT_THAT(error_of(group("seeds = [{n_q = 5}]\naxes = {n_q = [1], n_kv = [2]}")).message,
+              HasSubstr("no value of axis n_q"));
+  EXPECT_THAT(error_of(group("axes = {n_head_kv = [3], n_head = [2, 4]}")).message, HasSubstr("no combination"));
+  EXPECT_THAT(error_of(group("axes = {n_q = [1], mask = [\"used:{n_kv/0}\"]}")).message, HasSubstr("n_kv/0"));
+}
+
 TEST(TomlSuite, CasesGivenTwiceAreDroppedAndCounted) {
   const auto suite = from_toml(R"(
 name = "own"

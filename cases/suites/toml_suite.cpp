@@ -2,9 +2,9 @@
 #include <toml++/toml.h>
 
 #include <algorithm>
-#include <array>
 #include <vector>
 
+#include "cases/generate/covering.h"
 #include "cases/grammar/lexer.h"
 #include "cases/suites/suite_parser.h"
 
@@ -42,7 +42,7 @@ class TomlSuite {
     } catch (const toml::parse_error& error) {
       return wrong(place_of(error.source()), std::string(error.description()));
     }
-    if (auto fine = known_keys(root, {"name", "description", "group"}); !fine) return tl::unexpected(fine.error());
+    if (auto fine = known_keys(root, {"name", "description", "group", "covering"}); !fine) return tl::unexpected(fine.error());
     for (const auto& [key, slot] :
          {std::pair{"name", &builder_.suite().name}, std::pair{"description", &builder_.suite().description}}) {
       const auto value = root[key].value_exact<std::string>();
@@ -51,14 +51,17 @@ class TomlSuite {
                      fmt::format("a suite needs {} = \"...\"", key));
       *slot = *value;
     }
-    const toml::node* groups = root.get("group");
-    if (groups == nullptr || !groups->is_array()) {
-      return wrong(groups != nullptr ? place_of(groups->source()) : Place{1, 1},
-                   "a suite needs at least one [[group]]");
+    if (root.get("group") == nullptr && root.get("covering") == nullptr) {
+      return wrong({1, 1}, "a suite needs at least one [[group]] or [[covering]]");
     }
-    for (const auto& node : *groups->as_array()) {
-      if (!node.is_table()) return wrong(place_of(node.source()), "group is a table: [[group]]");
-      if (auto added = add_group(*node.as_table()); !added) return tl::unexpected(added.error());
+    for (const auto& [key, add] : {std::pair{"group", &TomlSuite::add_group}, {"covering", &TomlSuite::add_covering}}) {
+      const toml::node* groups = root.get(key);
+      if (groups == nullptr) continue;
+      if (!groups->is_array()) return wrong(place_of(groups->source()), fmt::format("{0} is a list: [[{0}]]", key));
+      for (const auto& node : *groups->as_array()) {
+        if (!node.is_table()) return wrong(place_of(node.source()), fmt::format("{0} is a table: [[{0}]]", key));
+        if (auto added = (this->*add)(*node.as_table()); !added) return tl::unexpected(added.error());
+      }
     }
     return std::move(builder_.suite());
   }
@@ -105,9 +108,7 @@ class TomlSuite {
     return out;
   }
 
-  Expected<void> add_group(const toml::table& table) {
-    if (auto fine = known_keys(table, {"tag", "tags", "why", "line", "lines", "file", "axes", "zip"}); !fine)
-      return fine;
+  Expected<void> open_group(const toml::table& table) {
     SuiteGroup group;
     for (const auto* key : {"tag", "tags"}) {
       const auto tags = strings(table, key);
@@ -118,7 +119,13 @@ class TomlSuite {
     if (!why) return wrong(place_of(table.source()), "a group needs why = \"...\", one line for people");
     group.why = *why;
     builder_.open(std::move(group));
+    return {};
+  }
 
+  Expected<void> add_group(const toml::table& table) {
+    if (auto fine = known_keys(table, {"tag", "tags", "why", "line", "lines", "file", "axes", "zip"}); !fine)
+      return fine;
+    if (auto opened = open_group(table); !opened) return opened;
     const auto dimensions = read_dimensions(table);
     if (!dimensions) return tl::unexpected(dimensions.error());
     std::size_t sources = 0;
@@ -202,6 +209,137 @@ class TomlSuite {
     return out;
   }
 
+  // A value of a covering axis: a number or a word, or a table of keys that change together.
+  Expected<AxisValue> read_axis_value(const toml::key& key, const toml::node& node) const {
+    AxisValue out;
+    const auto add = [&](const toml::key& name, const toml::node& value) -> Expected<void> {
+      const auto word = read_override(name, value);
+      if (!word) return tl::unexpected(word.error());
+      out.words.push_back({word->key, word->value});
+      return {};
+    };
+    if (!node.is_table()) {
+      if (auto added = add(key, node); !added) return tl::unexpected(added.error());
+      return out;
+    }
+    for (const auto& [name, value] : *node.as_table()) {
+      if (auto added = add(name, value); !added) return tl::unexpected(added.error());
+    }
+    return out;
+  }
+
+  // {axis = value or [values], ...} of seeds and forbid, as indices into the axes.
+  Expected<AxisSpace::Forbidden> read_choice(const toml::node& node, const std::vector<Axis>& axes) const {
+    if (!node.is_table()) return wrong(place_of(node.source()), "expected a table: {axis = value, ...}");
+    AxisSpace::Forbidden out;
+    std::vector<std::string> names;
+    for (const auto& axis : axes) names.push_back(axis.name);
+    for (const auto& [key, values] : *node.as_table()) {
+      const auto at = std::find(names.begin(), names.end(), key.str());
+      if (at == names.end()) {
+        return wrong(place_of(key.source()), fmt::format("'{}' is no axis of this group", key.str()),
+                     did_you_mean(key.str(), names));
+      }
+      const auto index = static_cast<std::size_t>(at - names.begin());
+      const auto& known = axes[index].values;
+      std::vector<int> chosen;
+      const auto choose = [&](const toml::node& value) -> Expected<void> {
+        const auto read = read_axis_value(key, value);
+        if (!read) return tl::unexpected(read.error());
+        const auto same =
+            std::find_if(known.begin(), known.end(), [&](const AxisValue& v) { return v.words == read->words; });
+        if (same == known.end()) {
+          return wrong(place_of(value.source()), fmt::format("'{}' is no value of axis {}", read->label(), key.str()));
+        }
+        chosen.push_back(static_cast<int>(same - known.begin()));
+        return {};
+      };
+      if (values.is_array()) {
+        for (const auto& value : *values.as_array()) {
+          if (auto added = choose(value); !added) return tl::unexpected(added.error());
+        }
+      } else if (auto added = choose(values); !added) {
+        return tl::unexpected(added.error());
+      }
+      out.values.emplace_back(index, std::move(chosen));
+    }
+    return out;
+  }
+
+  Expected<std::vector<AxisSpace::Forbidden>> read_choices(const toml::table& table, std::string_view key,
+                                                           const std::vector<Axis>& axes) const {
+    std::vector<AxisSpace::Forbidden> out;
+    const toml::node* list = table.get(key);
+    if (list == nullptr) return out;
+    if (!list->is_array()) return wrong(place_of(list->source()), fmt::format("{} is a list of tables", key));
+    for (const auto& node : *list->as_array()) {
+      auto choice = read_choice(node, axes);
+      if (!choice) return tl::unexpected(choice.error());
+      out.push_back(std::move(*choice));
+    }
+    return out;
+  }
+
+  Expected<std::vector<Axis>> read_axes(const toml::table& table) const {
+    std::vector<std::pair<Place, Axis>> ordered;
+    const toml::node* axes = table.get("axes");
+    if (axes == nullptr || !axes->is_table()) {
+      return wrong(place_of(axes != nullptr ? axes->source() : table.source()), "axes is a table: [covering.axes]");
+    }
+    for (const auto& [key, values] : *axes->as_table()) {
+      if (!values.is_array() || values.as_array()->empty()) {
+        return wrong(place_of(values.source()), fmt::format("axis {} is a list of values", key.str()));
+      }
+      Axis axis{std::string(key.str()), {}};
+      for (const auto& value : *values.as_array()) {
+        auto read = read_axis_value(key, value);
+        if (!read) return tl::unexpected(read.error());
+        axis.values.push_back(std::move(*read));
+      }
+      ordered.emplace_back(place_of(key.source()), std::move(axis));
+    }
+    std::sort(ordered.begin(), ordered.end(), [](const auto& a, const auto& b) {
+      return a.first.line != b.first.line ? a.first.line < b.first.line : a.first.column < b.first.column;
+    });
+    std::vector<Axis> out;
+    for (auto& [place, axis] : ordered) out.push_back(std::move(axis));
+    return out;
+  }
+
+  Expected<void> add_covering(const toml::table& table) {
+    if (auto fine = known_keys(table, {"tag", "tags", "why", "line", "strength", "seed", "max_rows", "max_flop", "seeds",
+                                       "forbid", "axes"});
+        !fine)
+      return fine;
+    if (auto opened = open_group(table); !opened) return opened;
+    const auto line = table["line"].value_exact<std::string>();
+    if (!line) return wrong(place_of(table.source()), "a covering group needs line = \"...\", which its axes change");
+    auto axes = read_axes(table);
+    if (!axes) return tl::unexpected(axes.error());
+    auto forbidden = read_choices(table, "forbid", *axes);
+    if (!forbidden) return tl::unexpected(forbidden.error());
+    const auto seeds = read_choices(table, "seeds", *axes);
+    if (!seeds) return tl::unexpected(seeds.error());
+
+    CoveringOptions options;
+    options.strength = static_cast<int>(table["strength"].value_or(std::int64_t{2}));
+    options.seed = static_cast<std::uint64_t>(table["seed"].value_or(std::int64_t{0}));
+    options.max_rows = static_cast<std::size_t>(table["max_rows"].value_or(std::int64_t{0}));
+    if (options.strength < 1 || options.strength > 3 || static_cast<std::size_t>(options.strength) > axes->size()) {
+      return wrong(place_of(table.source()), "strength is 1, 2 or 3, and not more than there are axes");
+    }
+    for (const auto& seed : *seeds) {
+      CoveringRow row(axes->size(), kFree);
+      for (const auto& [axis, values] : seed.values) row[axis] = values.front();
+      options.seeds.push_back(std::move(row));
+    }
+    AxisSpace space(*line, std::move(*axes), std::move(*forbidden), table["max_flop"].value_or(0.0));
+    if (auto added = builder_.add_covering(std::move(space), options); !added) {
+      return wrong(place_of(table.source()), added.error().message, added.error().hint);
+    }
+    return {};
+  }
+
   Expected<void> add_line(const toml::node& node, const std::vector<Dimension>& dimensions) {
     const std::string& line = node.as_string()->get();
     Place start = place_of(node.source());
@@ -235,24 +373,6 @@ class TomlSuite {
       if (auto added = expand(changed, dimensions, depth + 1); !added) return added;
     }
     return {};
-  }
-
-  // d stands for d_k and d_v, kv for k and v: an override of one form replaces the other.
-  static void override_word(std::vector<Word>& words, const Word& word) {
-    const auto erase = [&](std::string_view key) { std::erase_if(words, [&](const Word& w) { return w.key == key; }); };
-    constexpr std::array<std::array<std::string_view, 3>, 2> kForms{{{"d", "d_k", "d_v"}, {"kv", "k", "v"}}};
-    for (const auto& form : kForms) {
-      const std::string_view whole = form[0], first = form[1], second = form[2];
-      if (word.key == whole) {
-        erase(first);
-        erase(second);
-      }
-      if (word.key != first && word.key != second) continue;
-      const auto at = std::find_if(words.begin(), words.end(), [&](const Word& w) { return w.key == whole; });
-      if (at != words.end()) at->key = word.key == first ? second : first;
-    }
-    erase(word.key);
-    words.push_back(word);
   }
 
   Expected<void> add_words(const std::vector<Word>& words) {
