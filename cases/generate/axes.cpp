@@ -52,8 +52,10 @@ Expected<std::int64_t> evaluate(std::string_view expression, const std::vector<A
     if (!operand || (op == '/' && *operand == 0)) {
       return input_error(fmt::format("{{{}}} is no expression", expression), "{key}, {key+N}, {key*N/M} ...");
     }
-    value = op == '+' ? value + *operand : op == '-' ? value - *operand : op == '*' ? value * *operand
-                                                                                    : value / *operand;
+    value = op == '+'   ? value + *operand
+            : op == '-' ? value - *operand
+            : op == '*' ? value * *operand
+                        : value / *operand;
     end = next;
   }
   return std::max<std::int64_t>(value, 0);
@@ -96,7 +98,8 @@ Expected<std::string> without_references(std::string_view value, const std::vect
     out += value.substr(at, open - at);
     if (open == value.size()) break;
     const auto close = value.find('}', open);
-    if (close == std::string_view::npos) return input_error(fmt::format("'{}' opens a {{ and does not close it", value));
+    if (close == std::string_view::npos)
+      return input_error(fmt::format("'{}' opens a {{ and does not close it", value));
     const auto number = evaluate(value.substr(open + 1, close - open - 1), words);
     if (!number) return tl::unexpected(number.error());
     out += fmt::format("{}", *number);

@@ -84,7 +84,8 @@ std::vector<std::string_view> keys_behind(std::string_view blamed) {
   if (blamed == "mask") return {"mask", "n_kv"};
   if (blamed == "max_bias") return {"max_bias", "mask"};
   if (blamed == "scale" || blamed == "softcap" || blamed == "sinks") return {blamed};
-  if (blamed == "layout") return {"layout", "n_kv", "n_head", "n_head_kv", "n_head_v", "d", "d_k", "d_v", "k", "v", "kv"};
+  if (blamed == "layout")
+    return {"layout", "n_kv", "n_head", "n_head_kv", "n_head_v", "d", "d_k", "d_v", "k", "v", "kv"};
   return {};
 }
 

@@ -21,9 +21,7 @@ struct TupleCoverage {
   std::vector<ValueTuple> missing;
 
   std::int64_t valid() const { return total - excluded; }
-  double share() const {
-    return valid() == 0 ? 1.0 : static_cast<double>(covered) / static_cast<double>(valid());
-  }
+  double share() const { return valid() == 0 ? 1.0 : static_cast<double>(covered) / static_cast<double>(valid()); }
 };
 
 struct CoveringOptions {

@@ -48,7 +48,8 @@ SmallSpace random_space() {
   space.sizes = *rc::gen::container<std::vector<int>>(*rc::gen::inRange<std::size_t>(2, 6), rc::gen::inRange(1, 5));
   for (int i = *rc::gen::inRange(0, 7); i > 0; --i) {
     std::set<std::size_t> axes;
-    for (int n = *rc::gen::inRange(1, 4); n > 0; --n) axes.insert(*rc::gen::inRange<std::size_t>(0, space.sizes.size()));
+    for (int n = *rc::gen::inRange(1, 4); n > 0; --n)
+      axes.insert(*rc::gen::inRange<std::size_t>(0, space.sizes.size()));
     ValueTuple nogood;
     for (const std::size_t axis : axes) nogood.emplace_back(axis, *rc::gen::inRange(0, space.sizes[axis]));
     space.nogoods.push_back(std::move(nogood));
@@ -125,7 +126,8 @@ RC_GTEST_PROP(Covering, MeasuresGivenRowsAndTellsExcludedFromMissing, ()) {
 
 TEST(Covering, NeedsFewRows) {
   // 3^13 has a pairwise array of 15 rows; plain greed is known to reach 18 to 20.
-  const auto rows = cover(std::vector<int>(13, 3), [](const CoveringRow&) { return std::vector<std::size_t>{}; }, {}).rows;
+  const auto rows =
+      cover(std::vector<int>(13, 3), [](const CoveringRow&) { return std::vector<std::size_t>{}; }, {}).rows;
   EXPECT_GE(rows.size(), 15U);
   EXPECT_LE(rows.size(), 21U);
 }
@@ -134,7 +136,8 @@ TEST(Covering, SeedRowsComeFirstAndImpossibleOnesAreNamed) {
   const SmallSpace space{{3, 3, 3}, {{{0, 1}, {1, 1}}}};
   CoveringOptions options;
   options.seeds = {{2, 2, 2}, {1, 1, kFree}, {1, kFree, 0}};
-  const auto array = cover(space.sizes, [&](const CoveringRow& row) { return space.conflict(row); }, options);
+  const auto array = cover(
+      space.sizes, [&](const CoveringRow& row) { return space.conflict(row); }, options);
   EXPECT_EQ(array.rows[0], (CoveringRow{2, 2, 2}));
   EXPECT_EQ(array.rows[1][0], 1);
   EXPECT_NE(array.rows[1][1], 1);
@@ -146,7 +149,8 @@ TEST(Covering, ALimitOfRowsLeavesTuplesMissingNotExcluded) {
   const SmallSpace space{{4, 4, 4}, {{{0, 0}, {1, 0}}}};
   CoveringOptions options;
   options.max_rows = 5;
-  const auto array = cover(space.sizes, [&](const CoveringRow& row) { return space.conflict(row); }, options);
+  const auto array = cover(
+      space.sizes, [&](const CoveringRow& row) { return space.conflict(row); }, options);
   EXPECT_EQ(array.rows.size(), 5U);
   EXPECT_EQ(array.coverage.excluded, 1);
   EXPECT_EQ(array.coverage.missing.size(), 47U - 15U);
@@ -162,10 +166,13 @@ Axis axis(std::string name, const std::vector<std::string>& values) {
 // The library's own rules as constraints: what is excluded is exactly what no row of all can hold.
 TEST(AxisSpace, RulesOfTheLibraryExcludeWhatTheyForbidAndNoMore) {
   const AxisSpace space("flash_attn_ext n_q=2 n_kv=40",
-                        {axis("d", {"32", "40", "128"}), axis("kv", {"f16", "q8_0", "q1_0"}),
+                        {axis("d", {"32", "40", "128"}),
+                         axis("kv", {"f16", "q8_0", "q1_0"}),
                          {"heads", {{{{"n_head", "4"}}}, {{{"n_head", "6"}, {"n_head_kv", "2"}}}}},
-                         axis("n_head_v", {"1", "3", "4"}), axis("mask", {"none", "causal", "used:{n_kv*3/4}"}),
-                         axis("max_bias", {"0", "8"}), axis("n_kv", {"1", "50"}),
+                         axis("n_head_v", {"1", "3", "4"}),
+                         axis("mask", {"none", "causal", "used:{n_kv*3/4}"}),
+                         axis("max_bias", {"0", "8"}),
+                         axis("n_kv", {"1", "50"}),
                          axis("layout", {"0123", "cache:{n_kv+9}", "pad:32"})});
   const auto sizes = space.sizes();
   std::vector<CoveringRow> valid;
@@ -220,7 +227,8 @@ TEST(AxisSpace, ReferencesAreWorkedOutFromTheLine) {
 
 TEST(AxisSpace, FindsTheValuesThatACaseShows) {
   const AxisSpace space("flash_attn_ext n_kv=8",
-                        {axis("d", {"64", "128"}), axis("mask", {"none", "used:{n_kv/2}", "causal"}),
+                        {axis("d", {"64", "128"}),
+                         axis("mask", {"none", "used:{n_kv/2}", "causal"}),
                          {"heads", {{{{"n_head", "4"}, {"n_head_kv", "4"}}}, {{{"n_head", "4"}, {"n_head_kv", "1"}}}}},
                          axis("kv", {"f16", "q8_0"})});
   EXPECT_EQ(space.shown_by(*parse_case("flash_attn_ext n_head=4 n_kv=20 mask=used:10 seed=5")),

@@ -74,8 +74,8 @@ Expected<void> SuiteBuilder::add_covering(AxisSpace space, const CoveringOptions
   }
   CoveringArray array = cover(space.sizes(), space.conflict(), options);
   if (!array.bad_seeds.empty()) {
-    return input_error(fmt::format("seeds: row {} breaks a rule with any values of the other axes",
-                                   array.bad_seeds.front() + 1));
+    return input_error(
+        fmt::format("seeds: row {} breaks a rule with any values of the other axes", array.bad_seeds.front() + 1));
   }
   if (array.rows.empty()) return input_error("no combination of the axes is valid");
   for (const auto& row : array.rows) {

@@ -42,7 +42,8 @@ class TomlSuite {
     } catch (const toml::parse_error& error) {
       return wrong(place_of(error.source()), std::string(error.description()));
     }
-    if (auto fine = known_keys(root, {"name", "description", "group", "covering"}); !fine) return tl::unexpected(fine.error());
+    if (auto fine = known_keys(root, {"name", "description", "group", "covering"}); !fine)
+      return tl::unexpected(fine.error());
     for (const auto& [key, slot] :
          {std::pair{"name", &builder_.suite().name}, std::pair{"description", &builder_.suite().description}}) {
       const auto value = root[key].value_exact<std::string>();
@@ -307,8 +308,8 @@ class TomlSuite {
   }
 
   Expected<void> add_covering(const toml::table& table) {
-    if (auto fine = known_keys(table, {"tag", "tags", "why", "line", "strength", "seed", "max_rows", "max_flop", "seeds",
-                                       "forbid", "axes"});
+    if (auto fine = known_keys(table, {"tag", "tags", "why", "line", "strength", "seed", "max_rows", "max_flop",
+                                       "seeds", "forbid", "axes"});
         !fine)
       return fine;
     if (auto opened = open_group(table); !opened) return opened;
