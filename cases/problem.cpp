@@ -22,9 +22,10 @@ Broken whole_blocks(std::string_view key, std::int64_t d, DType type) {
   const auto& storage = info(type);
   if (d % storage.block == 0) return {};
   const std::int64_t below = d / storage.block * storage.block, above = below + storage.block;
-  return Violation{
-      key, fmt::format("= {} is not a multiple of {}, the block of {}", d, storage.block, storage.name),
-      below > 0 ? fmt::format("nearest are {} and {}", below, above) : fmt::format("nearest is {}", above)};
+  return Violation{key,
+                   fmt::format("= {} is not a multiple of {}, the block of {}", d, storage.block, storage.name),
+                   below > 0 ? fmt::format("nearest are {} and {}", below, above) : fmt::format("nearest is {}", above),
+                   {key == "d_k" ? "k" : "v"}};
 }
 
 Broken divides(std::string_view key, std::int64_t part, std::string_view whole_key, std::int64_t whole) {
@@ -34,8 +35,10 @@ Broken divides(std::string_view key, std::int64_t part, std::string_view whole_k
   std::int64_t above = std::min(part, whole);
   while (whole % above != 0) ++above;
   return Violation{
-      key, fmt::format("= {} does not divide {} = {}", part, whole_key, whole),
-      below == above ? fmt::format("nearest is {}", below) : fmt::format("nearest are {} and {}", below, above)};
+      key,
+      fmt::format("= {} does not divide {} = {}", part, whole_key, whole),
+      below == above ? fmt::format("nearest is {}", below) : fmt::format("nearest are {} and {}", below, above),
+      {whole_key}};
 }
 
 Broken first_of(std::initializer_list<Broken> checks) {
@@ -60,14 +63,15 @@ Broken check_memory(const AttentionProblem& p) {
   const double rows = real(std::max(p.n_kv, p.layout.cache)) *
                       real(std::max({p.n_head_kv, p.n_head_v, p.layout.parent_heads})) * real(p.n_seq_kv);
   if (rows * real(std::max(p.d_k, p.d_v) + p.layout.pad) > kMaxElements) {
-    return Violation{"n_kv", "makes K or V larger than 2^44 elements", ""};
+    return Violation{
+        "n_kv", "makes K or V larger than 2^44 elements", "", {"layout", "d_k", "d_v", "n_head_v", "n_seq_kv"}};
   }
   if (real(p.n_q) * real(p.n_head) * real(p.n_seq) * real(std::max(p.d_k, p.d_v)) > kMaxElements) {
-    return Violation{"n_q", "makes Q or the output larger than 2^44 elements", ""};
+    return Violation{"n_q", "makes Q or the output larger than 2^44 elements", "", {"d_k", "d_v", "n_head", "n_seq"}};
   }
   const double planes = real(p.mask.per_head ? p.n_head : 1) * real(p.mask.per_seq ? p.n_seq : 1);
   if (p.mask.present() && real(p.n_q) * real(p.n_kv) * planes > kMaxElements) {
-    return Violation{"mask", "is larger than 2^44 elements", ""};
+    return Violation{"mask", "is larger than 2^44 elements", "", {"n_q", "n_kv", "n_head", "n_seq"}};
   }
   return {};
 }
@@ -75,7 +79,8 @@ Broken check_memory(const AttentionProblem& p) {
 Broken check_mask_term(const AttentionProblem& p, const MaskTerm& term) {
   const auto needs_whole = [&](std::string_view name, double low, double high) -> Broken {
     if (term.arg >= low && term.arg <= high && term.arg == std::floor(term.arg)) return {};
-    return Violation{"mask", fmt::format("{}:{} is out of range", name, term.arg), fmt::format("{} to {}", low, high)};
+    return Violation{
+        "mask", fmt::format("{}:{} is out of range", name, term.arg), fmt::format("{} to {}", low, high), {"n_kv"}};
   };
   const auto max_tokens = static_cast<double>(kMaxTokens);
   switch (term.kind) {
@@ -115,7 +120,8 @@ Broken check_mask_term(const AttentionProblem& p, const MaskTerm& term) {
 Broken check_mask(const AttentionProblem& p) {
   if (!p.mask.present()) {
     if (p.mask.per_head || p.mask.per_seq) return Violation{"mask", "has planes but no term", "e.g. causal+per-head"};
-    if (p.max_bias > 0) return Violation{"max_bias", "needs a mask: ALiBi slopes multiply it", "add e.g. mask=causal"};
+    if (p.max_bias > 0)
+      return Violation{"max_bias", "needs a mask: ALiBi slopes multiply it", "add e.g. mask=causal", {"mask"}};
     return {};
   }
   if (p.mask.type != DType::f16 && p.mask.type != DType::f32) {
@@ -144,29 +150,32 @@ Broken check_parameters(const AttentionProblem& p) {
 
 Broken check_layout(const AttentionProblem& p) {
   const auto& at = p.layout;
-  const auto wrong = [](std::string what, std::string hint = {}) {
-    return Violation{"layout", std::move(what), std::move(hint)};
+  using Keys = std::vector<std::string_view>;
+  const auto wrong = [](Keys others, std::string what, std::string hint = {}) {
+    return Violation{"layout", std::move(what), std::move(hint), std::move(others)};
   };
   if (at.cache != 0 && (at.cache < p.n_kv || at.cache > kMaxTokens)) {
-    return wrong(fmt::format("cache:{} does not hold n_kv = {} keys", at.cache, p.n_kv));
+    return wrong({"n_kv"}, fmt::format("cache:{} does not hold n_kv = {} keys", at.cache, p.n_kv));
   }
   const std::int64_t heads = std::max(p.n_head_kv, p.n_head_v);
   if (at.parent_heads != 0 && (at.parent_heads < heads || at.parent_heads > 2 * kMaxHeads)) {
-    return wrong(fmt::format("heads:{} does not hold {} heads", at.parent_heads, heads));
+    return wrong({"n_head_v"}, fmt::format("heads:{} does not hold {} heads", at.parent_heads, heads));
   }
   const std::int64_t block = std::max(info(p.k_type).block, info(p.v_type).block);
   if (at.pad < 0 || at.pad > kMaxTokens || at.pad % block != 0) {
-    return wrong(fmt::format("pad:{} is not a number of whole blocks", at.pad), fmt::format("a multiple of {}", block));
+    return wrong({"k", "v"}, fmt::format("pad:{} is not a number of whole blocks", at.pad),
+                 fmt::format("a multiple of {}", block));
   }
   if (at.offset < 0 || at.offset > kMaxTokens || at.offset % 2 != 0) {
-    return wrong(fmt::format("offset:{} is odd: halves would lie across their alignment", at.offset));
+    return wrong({}, fmt::format("offset:{} is odd: halves would lie across their alignment", at.offset));
   }
   if (!at.v_view_of_k) return {};
   if (p.k_type != p.v_type) {
-    return wrong(fmt::format("v-in-k needs one type, not k={} and v={}", info(p.k_type).name, info(p.v_type).name));
+    return wrong({"k", "v"},
+                 fmt::format("v-in-k needs one type, not k={} and v={}", info(p.k_type).name, info(p.v_type).name));
   }
-  if (p.d_v > p.d_k) return wrong(fmt::format("v-in-k needs d_v <= d_k, not {} > {}", p.d_v, p.d_k));
-  if (p.n_head_v != p.n_head_kv) return wrong("v-in-k needs n_head_v = n_head_kv");
+  if (p.d_v > p.d_k) return wrong({"d_k", "d_v"}, fmt::format("v-in-k needs d_v <= d_k, not {} > {}", p.d_v, p.d_k));
+  if (p.n_head_v != p.n_head_kv) return wrong({"n_head_v"}, "v-in-k needs n_head_v = n_head_kv");
   return {};
 }
 

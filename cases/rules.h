@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "cases/problem.h"
 
@@ -21,6 +22,7 @@ struct Violation {
   std::string_view key;  // a key of the descriptor: d_k, n_head_kv, layout ...
   std::string what;
   std::string hint;
+  std::vector<std::string_view> others = {};  // the other keys that the rule looks at
 };
 
 // The first broken rule of semantics.md, if any.

@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <cmath>
+#include <functional>
+#include <numeric>
 #include <set>
 #include <utility>
 
@@ -70,6 +73,17 @@ std::vector<std::string> referred(std::string_view value) {
   }
   return keys;
 }
+
+// Keys that another one takes its value from where the line leaves it out.
+constexpr std::array<std::pair<std::string_view, std::array<std::string_view, 2>>, 7> kSources{{
+    {"n_head_v", {"n_head_kv", "n_head"}},
+    {"n_head_kv", {"n_head"}},
+    {"n_seq_kv", {"n_seq"}},
+    {"d_v", {"d_k", "d"}},
+    {"d_k", {"d"}},
+    {"k", {"kv"}},
+    {"v", {"kv"}},
+}};
 
 }  // namespace
 
@@ -157,10 +171,14 @@ Expected<Case> AxisSpace::case_of(const CoveringRow& row) const {
   return parse_case(*line);
 }
 
-// Axes whose values in `row` set one of the keys, or a key one of those values refers to.
-std::vector<std::size_t> AxisSpace::axes_of(std::vector<std::string_view> keys, const CoveringRow& row) const {
+// Axes that set a key the broken rule looks at, or a key that its value is derived from or refers to.
+std::vector<std::size_t> AxisSpace::axes_of(const Violation& broken, const CoveringRow& row) const {
   std::set<std::size_t> found;
-  std::set<std::string> wanted(keys.begin(), keys.end());
+  std::set<std::string, std::less<>> wanted{std::string(broken.key)};
+  wanted.insert(broken.others.begin(), broken.others.end());
+  for (const auto& [key, sources] : kSources) {
+    if (wanted.contains(key)) wanted.insert(sources.begin(), sources.end());
+  }
   for (bool more = true; more;) {
     more = false;
     for (std::size_t axis = 0; axis < row.size(); ++axis) {
@@ -177,63 +195,43 @@ std::vector<std::size_t> AxisSpace::axes_of(std::vector<std::string_view> keys, 
   return {found.begin(), found.end()};
 }
 
-Expected<double> AxisSpace::flop_of(const CoveringRow& row) const {
-  const auto line = line_of(row);
-  if (!line) return tl::unexpected(line.error());
-  const auto read = grammar::read_descriptor(*line);
-  if (!read) return tl::unexpected(read.error());
-  return flop(read->problem);
-}
-
-// The cost is a product of one factor per axis: an axis whose cheapest value does not help is not to blame.
-std::vector<std::size_t> AxisSpace::too_dear(const CoveringRow& row) const {
-  const auto axes = axes_of({"n_seq", "n_head", "n_q", "n_kv", "d", "d_k", "d_v"}, row);
-  CoveringRow cheap = row;
-  std::vector<std::size_t> blamed;
-  for (const std::size_t axis : axes) {
-    CoveringRow tried = cheap;
-    double least = -1;
-    for (int v = 0; v < static_cast<int>(axes_[axis].values.size()); ++v) {
-      CoveringRow other = cheap;
-      other[axis] = v;
-      const auto cost = flop_of(other);
-      if (!cost) continue;
-      if (least < 0 || *cost < least) {
-        least = *cost;
-        tried = other;
-      }
+std::vector<std::size_t> AxisSpace::conflict(const CoveringRow& row) const {
+  for (const auto& forbidden : forbidden_) {
+    std::vector<std::size_t> axes;
+    for (const auto& [axis, values] : forbidden.values) {
+      if (std::find(values.begin(), values.end(), row[axis]) != values.end()) axes.push_back(axis);
     }
-    if (least > max_flop_) {
-      cheap = std::move(tried);
-    } else {
-      blamed.push_back(axis);
-    }
+    if (axes.size() == forbidden.values.size()) return axes;
   }
-  return blamed.empty() ? axes : blamed;
+  std::vector<std::size_t> all(row.size());
+  std::iota(all.begin(), all.end(), std::size_t{0});
+  const auto line = line_of(row);
+  if (!line) return all;
+  const auto read = grammar::read_descriptor(*line);
+  if (!read) return all;
+  const auto broken = find_violation(read->problem);
+  if (!broken) return {};
+  const auto axes = axes_of(*broken, row);
+  return axes.empty() ? all : axes;
 }
 
-ConflictFinder AxisSpace::conflict() const {
-  return [this](const CoveringRow& row) -> std::vector<std::size_t> {
-    for (const auto& forbidden : forbidden_) {
-      std::vector<std::size_t> axes;
-      for (const auto& [axis, values] : forbidden.values) {
-        if (std::find(values.begin(), values.end(), row[axis]) != values.end()) axes.push_back(axis);
-      }
-      if (axes.size() == forbidden.values.size()) return axes;
-    }
-    std::vector<std::size_t> all(row.size());
-    for (std::size_t i = 0; i < all.size(); ++i) all[i] = i;
+CoveringSpace AxisSpace::to_cover() const {
+  CoveringSpace out{sizes(), [this](const CoveringRow& row) { return conflict(row); }, {}, 0};
+  if (!(max_flop_ > 0)) return out;
+  const auto log_flop = [&](const CoveringRow& row) {
     const auto line = line_of(row);
-    if (!line) return all;
-    const auto read = grammar::read_descriptor(*line);
-    if (!read) return all;
-    if (const auto broken = find_violation(read->problem)) {
-      const auto axes = axes_of(keys_behind(broken->key), row);
-      return axes.empty() ? all : axes;
-    }
-    if (max_flop_ > 0 && flop(read->problem) > max_flop_) return too_dear(row);
-    return {};
+    const auto read = line ? grammar::read_descriptor(*line) : Expected<Case>{};
+    return std::log(read ? std::max(flop(read->problem), 1.0) : 1.0);
   };
+  CoveringRow row(axes_.size(), 0);
+  const double first = log_flop(row);
+  for (std::size_t axis = 0; axis < row.size(); ++axis) {
+    auto& costs = out.costs.emplace_back();
+    for (row[axis] = 0; row[axis] < out.sizes[axis]; ++row[axis]) costs.push_back(log_flop(row) - first);
+    row[axis] = 0;
+  }
+  out.max_cost = std::log(max_flop_) - first + 1e-9;
+  return out;
 }
 
 CoveringRow AxisSpace::shown_by(const Case& c) const {

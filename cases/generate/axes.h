@@ -10,6 +10,7 @@
 #include "cases/case.h"
 #include "cases/error.h"
 #include "cases/generate/constraints.h"
+#include "cases/rules.h"
 
 namespace attest {
 
@@ -63,7 +64,7 @@ class AxisSpace {
     std::vector<std::pair<std::size_t, std::vector<int>>> values;
   };
 
-  // max_flop 0: no limit.
+  // max_flop 0: no limit. A row's cost is estimated as the first row's times one factor per value.
   AxisSpace(std::string line, std::vector<Axis> axes, std::vector<Forbidden> forbidden = {}, double max_flop = 0);
 
   const std::string& line() const { return line_; }
@@ -77,9 +78,9 @@ class AxisSpace {
   Expected<std::string> line_of(const CoveringRow& row) const;
   Expected<Case> case_of(const CoveringRow& row) const;
 
-  // What breaks in a full row: the rules of the library (rules.h), the forbidden values, the limit. For Feasibility;
-  // refers to this space.
-  ConflictFinder conflict() const;
+  // For cover() and measure_coverage(): the rules of the library (rules.h), the forbidden values, the limit. Refers to
+  // this space.
+  CoveringSpace to_cover() const;
 
   // Per axis the value a case shows, i.e. that changes nothing in it; kFree where none does.
   CoveringRow shown_by(const Case& c) const;
@@ -92,9 +93,8 @@ class AxisSpace {
     return axes_[axis].values[static_cast<std::size_t>(index)];
   }
   std::vector<AxisWord> changes(const CoveringRow& row) const;
-  std::vector<std::size_t> axes_of(std::vector<std::string_view> keys, const CoveringRow& row) const;
-  std::vector<std::size_t> too_dear(const CoveringRow& row) const;
-  Expected<double> flop_of(const CoveringRow& row) const;
+  std::vector<std::size_t> axes_of(const Violation& broken, const CoveringRow& row) const;
+  std::vector<std::size_t> conflict(const CoveringRow& row) const;
 
   std::string line_;
   std::vector<Axis> axes_;

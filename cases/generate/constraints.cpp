@@ -7,12 +7,24 @@
 
 namespace attest {
 
-Feasibility::Feasibility(std::vector<int> sizes, ConflictFinder conflict)
-    : sizes_(std::move(sizes)), conflict_(std::move(conflict)) {
-  for (const int size : sizes_) by_literal_.emplace_back(static_cast<std::size_t>(size));
+Feasibility::Feasibility(CoveringSpace space) : space_(std::move(space)) {
+  for (const int size : space_.sizes) by_literal_.emplace_back(static_cast<std::size_t>(size));
+  for (const auto& costs : space_.costs) cheapest_.push_back(*std::min_element(costs.begin(), costs.end()));
+}
+
+// With the cheapest choice on every open axis.
+bool Feasibility::dear(const CoveringRow& row, std::size_t axis, int value) const {
+  if (space_.costs.empty()) return false;
+  double cost = 0;
+  for (std::size_t a = 0; a < row.size(); ++a) {
+    const int v = a == axis ? value : row[a];
+    cost += v == kFree ? cheapest_[a] : space_.costs[a][static_cast<std::size_t>(v)];
+  }
+  return cost > space_.max_cost;
 }
 
 bool Feasibility::allows(const CoveringRow& row, std::size_t axis, int value) const {
+  if (dear(row, axis, value)) return false;
   for (const std::size_t index : by_literal_[axis][static_cast<std::size_t>(value)]) {
     const bool all = std::all_of(nogoods_[index].begin(), nogoods_[index].end(), [&](const Literal& literal) {
       return literal.axis == axis || row[literal.axis] == literal.value;
@@ -23,7 +35,8 @@ bool Feasibility::allows(const CoveringRow& row, std::size_t axis, int value) co
 }
 
 bool Feasibility::accepts(const CoveringRow& full) {
-  const auto axes = conflict_(full);
+  if (known_bad(full)) return false;
+  const auto axes = space_.conflict(full);
   if (axes.empty()) return true;
   Nogood nogood;
   for (const std::size_t axis : axes) {
@@ -41,7 +54,7 @@ bool Feasibility::search(CoveringRow& row, std::uint64_t seed, std::size_t depth
   for (std::size_t a = 0; a < row.size(); ++a) {
     if (row[a] != kFree) continue;
     std::vector<int> left;
-    for (int value = 0; value < sizes_[a]; ++value) {
+    for (int value = 0; value < space_.sizes[a]; ++value) {
       if (allows(row, a, value)) left.push_back(value);
     }
     if (left.empty()) return false;
@@ -60,32 +73,19 @@ bool Feasibility::search(CoveringRow& row, std::uint64_t seed, std::size_t depth
   return false;
 }
 
-std::optional<CoveringRow> Feasibility::complete(const CoveringRow& partial, std::uint64_t seed) {
+bool Feasibility::known_bad(const CoveringRow& partial) const {
   for (std::size_t axis = 0; axis < partial.size(); ++axis) {
-    if (partial[axis] != kFree && !allows(partial, axis, partial[axis])) return {};
+    if (partial[axis] != kFree && !allows(partial, axis, partial[axis])) return true;
   }
-  for (;;) {
+  return false;
+}
+
+std::optional<CoveringRow> Feasibility::complete(const CoveringRow& partial, std::uint64_t seed) {
+  while (!known_bad(partial)) {
     CoveringRow row = partial;
     if (!search(row, seed, 0)) return {};
     if (accepts(row)) return row;
-    for (std::size_t axis = 0; axis < partial.size(); ++axis) {
-      if (partial[axis] != kFree && !allows(partial, axis, partial[axis])) return {};
-    }
   }
-}
-
-std::vector<std::string_view> keys_behind(std::string_view blamed) {
-  if (blamed == "n_head" || blamed == "n_q" || blamed == "n_seq" || blamed == "threads") return {blamed};
-  if (blamed == "n_head_kv") return {"n_head", "n_head_kv"};
-  if (blamed == "n_head_v") return {"n_head", "n_head_kv", "n_head_v"};
-  if (blamed == "n_seq_kv") return {"n_seq", "n_seq_kv"};
-  if (blamed == "d_k") return {"d", "d_k", "k", "kv"};
-  if (blamed == "d_v") return {"d", "d_k", "d_v", "v", "kv"};
-  if (blamed == "mask") return {"mask", "n_kv"};
-  if (blamed == "max_bias") return {"max_bias", "mask"};
-  if (blamed == "scale" || blamed == "softcap" || blamed == "sinks") return {blamed};
-  if (blamed == "layout")
-    return {"layout", "n_kv", "n_head", "n_head_kv", "n_head_v", "d", "d_k", "d_v", "k", "v", "kv"};
   return {};
 }
 

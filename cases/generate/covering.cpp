@@ -1,6 +1,7 @@
 #include "cases/generate/covering.h"
 
 #include <algorithm>
+#include <array>
 #include <numeric>
 
 #include "cases/rng.h"
@@ -8,7 +9,8 @@
 namespace attest {
 namespace {
 
-constexpr int kCandidates = 12;  // rows tried per row that stands
+constexpr int kCandidates = 6;  // rows tried per row that stands
+constexpr std::size_t kMaxStrength = 3;
 
 enum class Mark : std::uint8_t { missing, covered, excluded };
 
@@ -18,15 +20,21 @@ class Tuples {
   Tuples(const std::vector<int>& sizes, int strength) : sizes_(sizes), strength_(static_cast<std::size_t>(strength)) {
     std::vector<std::size_t> axes(strength_);
     std::iota(axes.begin(), axes.end(), std::size_t{0});
-    if (strength_ == 0 || strength_ > sizes.size()) return;
+    if (strength_ == 0 || strength_ > std::min(kMaxStrength, sizes.size())) return;
     do {
-      blocks_.push_back({axes, marks_.size()});
-      marks_.resize(marks_.size() + std::accumulate(axes.begin(), axes.end(), std::size_t{1},
-                                                    [&](std::size_t n, std::size_t a) { return n * size(a); }));
+      Block block{{}, {}, marks_.size()};
+      std::size_t count = 1;
+      for (std::size_t i = strength_; i-- > 0;) {
+        block.axes[i] = axes[i];
+        block.step[i] = count;
+        count *= size(axes[i]);
+      }
+      blocks_.push_back(block);
+      marks_.resize(marks_.size() + count);
     } while (next(axes));
     of_axis_.resize(sizes.size());
     for (std::size_t b = 0; b < blocks_.size(); ++b) {
-      for (const std::size_t axis : blocks_[b].axes) of_axis_[axis].push_back(b);
+      for (std::size_t i = 0; i < strength_; ++i) of_axis_[blocks_[b].axes[i]].push_back(blocks_[b]);
     }
   }
 
@@ -56,8 +64,8 @@ class Tuples {
   // Missing tuples that `row`, whose values of `axis` was just set, gained by it.
   int fresh_with(const CoveringRow& row, std::size_t axis) const {
     int fresh = 0;
-    for (const std::size_t b : of_axis_[axis]) {
-      const auto index = index_of(blocks_[b], row);
+    for (const auto& block : of_axis_[axis]) {
+      const auto index = index_of(block, row);
       fresh += index != kNone && marks_[index] == Mark::missing ? 1 : 0;
     }
     return fresh;
@@ -67,11 +75,10 @@ class Tuples {
     const auto after = std::upper_bound(blocks_.begin(), blocks_.end(), index,
                                         [](std::size_t i, const Block& block) { return i < block.first; });
     const Block& block = *std::prev(after);
-    std::size_t rest = index - block.first;
-    ValueTuple out(strength_);
-    for (std::size_t i = strength_; i-- > 0;) {
-      out[i] = {block.axes[i], static_cast<int>(rest % size(block.axes[i]))};
-      rest /= size(block.axes[i]);
+    ValueTuple out;
+    for (std::size_t i = 0; i < strength_; ++i) {
+      const std::size_t axis = block.axes[i];
+      out.emplace_back(axis, static_cast<int>((index - block.first) / block.step[i] % size(axis)));
     }
     return out;
   }
@@ -90,7 +97,7 @@ class Tuples {
 
  private:
   struct Block {
-    std::vector<std::size_t> axes;
+    std::array<std::size_t, kMaxStrength> axes, step;
     std::size_t first;
   };
   static constexpr std::size_t kNone = ~std::size_t{0};
@@ -98,12 +105,13 @@ class Tuples {
   std::size_t size(std::size_t axis) const { return static_cast<std::size_t>(sizes_[axis]); }
 
   std::size_t index_of(const Block& block, const CoveringRow& row) const {
-    std::size_t index = 0;
-    for (const std::size_t axis : block.axes) {
-      if (row[axis] == kFree) return kNone;
-      index = index * size(axis) + static_cast<std::size_t>(row[axis]);
+    std::size_t index = block.first;
+    for (std::size_t i = 0; i < strength_; ++i) {
+      const int value = row[block.axes[i]];
+      if (value == kFree) return kNone;
+      index += block.step[i] * static_cast<std::size_t>(value);
     }
-    return block.first + index;
+    return index;
   }
 
   bool next(std::vector<std::size_t>& axes) const {
@@ -119,7 +127,7 @@ class Tuples {
   std::vector<int> sizes_;
   std::size_t strength_;
   std::vector<Block> blocks_;
-  std::vector<std::vector<std::size_t>> of_axis_;
+  std::vector<std::vector<Block>> of_axis_;
   std::vector<Mark> marks_;
 };
 
@@ -131,8 +139,8 @@ CoveringRow row_of(const ValueTuple& tuple, std::size_t axes) {
 
 class Builder {
  public:
-  Builder(const std::vector<int>& sizes, const ConflictFinder& conflict, const CoveringOptions& options)
-      : options_(options), tuples_(sizes, options.strength), feasibility_(sizes, conflict) {}
+  Builder(const CoveringSpace& space, const CoveringOptions& options)
+      : options_(options), tuples_(space.sizes, options.strength), feasibility_(space) {}
 
   CoveringArray build() {
     CoveringArray out;
@@ -150,14 +158,9 @@ class Builder {
     for (const std::size_t start : order) {
       if (tuples_.at(start) != Mark::missing) continue;
       const CoveringRow base = row_of(tuples_.tuple(start), feasibility_.sizes().size());
-      auto best = feasibility_.complete(base, draw());
-      if (!best) {
-        tuples_.exclude(start);
-        continue;
-      }
-      if (full(out)) continue;  // only to tell excluded from missing
-      int most = tuples_.fresh_in(*best);
-      for (int i = 0; i < kCandidates; ++i) {
+      std::optional<CoveringRow> best;
+      int most = 0;
+      for (int i = 0; i < kCandidates && !full(out); ++i) {
         auto row = grown(base);
         if (!row) continue;
         const int fresh = tuples_.fresh_in(*row);
@@ -166,6 +169,9 @@ class Builder {
           best = std::move(row);
         }
       }
+      if (!best) best = feasibility_.complete(base, draw());
+      if (!best) tuples_.exclude(start);
+      if (!best || full(out)) continue;  // after the last row only to tell excluded from missing
       add(out, std::move(*best));
     }
     out.coverage = tuples_.coverage();
@@ -219,18 +225,17 @@ class Builder {
 
 }  // namespace
 
-CoveringArray cover(const std::vector<int>& sizes, const ConflictFinder& conflict, const CoveringOptions& options) {
-  return Builder(sizes, conflict, options).build();
+CoveringArray cover(const CoveringSpace& space, const CoveringOptions& options) {
+  return Builder(space, options).build();
 }
 
-TupleCoverage measure_coverage(const std::vector<int>& sizes, const ConflictFinder& conflict, int strength,
-                               const std::vector<CoveringRow>& rows) {
-  Tuples tuples(sizes, strength);
+TupleCoverage measure_coverage(const CoveringSpace& space, int strength, const std::vector<CoveringRow>& rows) {
+  Tuples tuples(space.sizes, strength);
   for (const auto& row : rows) tuples.cover(row);
-  Feasibility feasibility(sizes, conflict);
+  Feasibility feasibility(space);
   for (std::size_t i = 0; i < tuples.count(); ++i) {
     if (tuples.at(i) != Mark::missing) continue;
-    if (!feasibility.complete(row_of(tuples.tuple(i), sizes.size()), 0)) tuples.exclude(i);
+    if (!feasibility.complete(row_of(tuples.tuple(i), space.sizes.size()), 0)) tuples.exclude(i);
   }
   return tuples.coverage();
 }

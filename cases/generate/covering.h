@@ -39,10 +39,9 @@ struct CoveringArray {
 
 // Greedy, one row at a time, after AETG (Cohen et al. 1997): each row starts from a tuple that is still missing and
 // takes axis by axis the value that covers most; the best of several rows stands. Deterministic in its arguments.
-CoveringArray cover(const std::vector<int>& sizes, const ConflictFinder& conflict, const CoveringOptions& options);
+CoveringArray cover(const CoveringSpace& space, const CoveringOptions& options);
 
 // What given rows cover; values may be kFree where a row shows none of an axis' values.
-TupleCoverage measure_coverage(const std::vector<int>& sizes, const ConflictFinder& conflict, int strength,
-                               const std::vector<CoveringRow>& rows);
+TupleCoverage measure_coverage(const CoveringSpace& space, int strength, const std::vector<CoveringRow>& rows);
 
 }  // namespace attest

@@ -72,7 +72,7 @@ Expected<void> SuiteBuilder::add_covering(AxisSpace space, const CoveringOptions
       }
     }
   }
-  CoveringArray array = cover(space.sizes(), space.conflict(), options);
+  CoveringArray array = cover(space.to_cover(), options);
   if (!array.bad_seeds.empty()) {
     return input_error(
         fmt::format("seeds: row {} breaks a rule with any values of the other axes", array.bad_seeds.front() + 1));

@@ -84,7 +84,7 @@ max_bias = [0, 8]
   EXPECT_LT(suite->cases.size(), 13U);
   EXPECT_THAT(suite->cases.front().tags, ElementsAre("pairs"));
   EXPECT_THAT(text(suite->cases.front()), HasSubstr("n_head=6 n_head_kv=2 n_q=33"));
-  const auto coverage = measure_coverage(covering.space.sizes(), covering.space.conflict(), 2, covering.rows);
+  const auto coverage = measure_coverage(covering.space.to_cover(), 2, covering.rows);
   EXPECT_TRUE(coverage.missing.empty());
   EXPECT_EQ(coverage.excluded, 2);  // mask=none with max_bias=8; n_q=1 with mask=causal
   EXPECT_EQ(texts(*from_toml(toml)), texts(*suite));
