@@ -235,6 +235,29 @@ std::vector<float> wild_values(std::size_t n, std::uint64_t seed) {
   return x;
 }
 
+TEST(BlockCodecs, EveryInstructionSetConvertsHalvesAsTheScalarCodeDoes) {
+  constexpr std::int64_t kCount = 1 << 16;
+  std::vector<std::uint16_t> halves(kCount), back(kCount);
+  std::vector<float> values(kCount), wide(kCount);
+  const Rng rng(5, 5);
+  for (std::int64_t i = 0; i < kCount; ++i) {
+    halves[static_cast<std::size_t>(i)] = static_cast<std::uint16_t>(i);
+    // Magnitudes around those of halves, with ties; NaN now and then.
+    const auto word = static_cast<std::uint32_t>(rng.bits(static_cast<std::uint64_t>(i)));
+    const std::uint32_t bits = (word & 0x8fffe000U) | (0x32000000U + (word >> 1 & 0x1f000000U)) | (word & 1U) << 12;
+    values[static_cast<std::size_t>(i)] = std::bit_cast<float>(i % 1000 == 0 ? 0x7fc12345U : bits);
+  }
+  for (const RowCodec& codec : all_row_codecs()) {
+    codec.decode(DType::f16, reinterpret_cast<const std::byte*>(halves.data()), wide.data(), kCount);
+    codec.encode(DType::f16, values.data(), reinterpret_cast<std::byte*>(back.data()), kCount);
+    for (std::size_t i = 0; i < halves.size(); ++i) {
+      ASSERT_EQ(std::bit_cast<std::uint32_t>(wide[i]), std::bit_cast<std::uint32_t>(f16_to_f32(halves[i])))
+          << codec.instruction_set << " " << i;
+      ASSERT_EQ(back[i], f32_to_f16(values[i])) << codec.instruction_set << " " << i;
+    }
+  }
+}
+
 TEST(BlockCodecs, EveryInstructionSetGivesTheSameBits) {
   const std::vector<RowCodec> codecs = all_row_codecs();
   ASSERT_FALSE(codecs.empty());

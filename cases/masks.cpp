@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 
-#include "cases/random_rows.h"
+#include "cases/random_fill.h"
 
 namespace attest {
 namespace {
@@ -152,7 +152,7 @@ void MaskRows::draw_ggml_blocks() {
 
 void MaskRows::ggml_row(std::int64_t i, std::int64_t plane, float* values) const {
   const RandomRow random(rng_of(seed_, Stream::ggml_mask).bits(plane_row(i, plane)));
-  for (std::int64_t j = 0; j < problem_->n_kv; ++j) values[j] = random.uniform(static_cast<std::uint32_t>(j));
+  fill_uniform(random, values, static_cast<std::uint32_t>(problem_->n_kv));
   for (const Block& block : ggml_blocks_) {
     if (block.plane != plane || i < block.query || i >= block.query + 64) continue;
     std::fill(values + block.key, values + std::min(block.key + 128, problem_->n_kv), block.hidden ? kHidden : 0.0F);
@@ -176,7 +176,8 @@ bool MaskRows::bias_row(const MaskTerm& term, std::int64_t i, std::int64_t plane
     case MaskKind::random: {
       const RandomRow random(rng_of(seed_, Stream::mask).bits(plane_row(i, plane)));
       const auto size = static_cast<float>(term.arg == 0 ? 1.0 : term.arg);
-      for (std::int64_t j = 0; j < n; ++j) values[j] = random.uniform(static_cast<std::uint32_t>(j)) * size;
+      fill_uniform(random, values, static_cast<std::uint32_t>(n));
+      for (std::int64_t j = 0; j < n; ++j) values[j] *= size;
       return true;
     }
     case MaskKind::finite:

@@ -1,4 +1,4 @@
-// Rows of random numbers, value = f(row key, column): 32-bit integer hashing that compilers turn into SIMD.
+// Rows of random numbers, value = f(row key, column): 32-bit integer hashing (random_fill.h: by vectors).
 #pragma once
 
 #include <cstdint>
@@ -56,6 +56,10 @@ class RandomRow {
     return static_cast<float>(sum * 4096 + dither - (1020 * 4096 + 2048)) * kBellScale;
   }
 
+  static constexpr float kBellScale = 1.16801553e-06F;  // 1 / (4096 sqrt(8 (2^16 - 1) / 12 + 1 / 12))
+  constexpr std::uint32_t low() const { return low_; }
+  constexpr std::uint32_t high() const { return high_; }
+
  private:
   // Two multiply-xorshift rounds with the second half of the key between them.
   static constexpr std::uint32_t hash(std::uint32_t x, std::uint32_t key) {
@@ -66,7 +70,6 @@ class RandomRow {
     x *= 0x735a2d97U;
     return x ^ (x >> 15);
   }
-  static constexpr float kBellScale = 1.16801553e-06F;  // 1 / (4096 sqrt(8 (2^16 - 1) / 12 + 1 / 12))
   std::uint32_t low_, high_;
 };
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "cases/random_rows.h"
+#include "cases/random_fill.h"
 
 namespace attest {
 namespace {
@@ -15,14 +15,6 @@ using Column = std::uint32_t;
 
 RandomRow row_of(std::uint64_t seed, Stream stream, std::int64_t i, std::int64_t h, std::int64_t s) {
   return RandomRow(rng_of(seed, stream).bits(row_id(i, h, s)));
-}
-
-void fill_uniform(const RandomRow& random, float* row, Column n) {
-  for (Column e = 0; e < n; ++e) row[e] = random.uniform(e);
-}
-
-void fill_normal(const RandomRow& random, float deviation, float* row, Column n) {
-  for (Column e = 0; e < n; ++e) row[e] = random.normal(e) * deviation;
 }
 
 // N(0,1) + N(0,100) Bernoulli(0.001): the second normal is drawn from the same words, swapped and complemented.

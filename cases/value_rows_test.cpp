@@ -1,12 +1,13 @@
 #include "cases/value_rows.h"
 
 #include <gtest/gtest.h>
+#include <hwy/targets.h>
 
 #include <cmath>
 #include <numeric>
 
 #include "cases/inputs.h"
-#include "cases/random_rows.h"
+#include "cases/random_fill.h"
 
 namespace attest {
 namespace {
@@ -66,6 +67,23 @@ TEST(RandomRow, NormalHasTheMomentsOfANormal) {
   EXPECT_NEAR(sum / kAll, 0, 0.01);
   EXPECT_NEAR(square / kAll, 1, 0.015);
   EXPECT_NEAR(fourth / kAll, 2.85, 0.06);
+}
+
+TEST(RandomRow, VectorsGiveTheSameBitsAsColumnsOneByOne) {
+  for (const std::int64_t target : hwy::SupportedAndGeneratedTargets()) {
+    hwy::SetSupportedTargetsForTest(target);
+    for (const std::uint32_t n : {1U, 7U, 64U, 133U}) {
+      const RandomRow random(0x123456789abcdef0ULL * n + 99);
+      std::vector<float> uniform(n), normal(n);
+      fill_uniform(random, uniform.data(), n);
+      fill_normal(random, 0.3F, normal.data(), n);
+      for (std::uint32_t e = 0; e < n; ++e) {
+        ASSERT_EQ(uniform[e], random.uniform(e)) << hwy::TargetName(target) << " " << e;
+        ASSERT_EQ(normal[e], random.normal(e) * 0.3F) << hwy::TargetName(target) << " " << e;
+      }
+    }
+    hwy::SetSupportedTargetsForTest(0);
+  }
 }
 
 TEST(RandomRow, NeighbouringRowsAndColumnsAreUncorrelated) {
