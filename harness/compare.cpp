@@ -11,6 +11,7 @@
 #include <span>
 
 #include "cases/poison.h"
+#include "harness/measures.h"
 #include "oracles/eigen_reference.h"
 #include "oracles/error_budget.h"
 #include "oracles/scalar_oracle.h"
@@ -37,42 +38,6 @@ double ratio(double error, double budget) {
   if (error == 0) return 0;
   return budget > 0 ? error / budget : std::numeric_limits<double>::infinity();
 }
-
-// Whole-output error measures, over the judged rows with a ratio.
-class Measures {
- public:
-  void add(double got, double expected) {
-    const double error = std::abs(got - expected);
-    squared_error_ += error * error;
-    squared_ += expected * expected;
-    got_squared_ += got * got;
-    dot_ += got * expected;
-    max_ = std::max(max_, error);
-    const auto reference = static_cast<float>(std::abs(expected));
-    const float next = std::nextafter(reference, std::numeric_limits<float>::infinity());
-    ulps_.push_back(static_cast<float>(error / (static_cast<double>(next) - static_cast<double>(reference))));
-  }
-  void report(VerdictRecord& record) {
-    if (ulps_.empty()) return;
-    const auto n = static_cast<double>(ulps_.size());
-    // The floor keeps NMSE from being noise where a dominant sink makes the reference vanish.
-    record.nmse = squared_error_ / std::max(squared_, 1e-30 * n);
-    record.max_abs = max_;
-    record.cosine = squared_ > 0 && got_squared_ > 0 ? dot_ / std::sqrt(squared_ * got_squared_) : 1.0;
-    record.ulp_p50 = percentile(0.50);
-    record.ulp_p99 = percentile(0.99);
-    record.ulp_max = *std::max_element(ulps_.begin(), ulps_.end());
-  }
-
- private:
-  double percentile(double p) {
-    const auto at = ulps_.begin() + static_cast<std::ptrdiff_t>(p * static_cast<double>(ulps_.size() - 1));
-    std::nth_element(ulps_.begin(), at, ulps_.end());
-    return *at;
-  }
-  double squared_error_ = 0, squared_ = 0, got_squared_ = 0, dot_ = 0, max_ = 0;
-  std::vector<float> ulps_;
-};
 
 // NaN, Inf and unwritten elements, wherever they are.
 struct Scan {
@@ -120,7 +85,8 @@ class Comparison {
         out_(out),
         record_(record),
         answer_(key.under(contract.q_rounding)),
-        d_v_(static_cast<std::size_t>(out.ne[0])) {}
+        d_v_(static_cast<std::size_t>(out.ne[0])),
+        measures_(static_cast<std::int64_t>(key.rows().size()) * out.ne[0]) {}
 
   Ruling rule();
 
@@ -157,24 +123,22 @@ bool Comparison::passes_cheaply(std::size_t index, const ErrorBudget& budget) {
   const auto expected = eigen(index);
   if (!budget.lower_bound(answer_.sketch, index, expected, bound_)) return false;
   const auto got = output_row(out_, key_.rows()[index]);
-  bool within = true;
-  for (std::size_t e = 0; e < d_v_; ++e) {
-    const double error = std::abs(static_cast<double>(got[e]) - expected[e]);
-    within &= error <= kCheapShare * static_cast<double>(bound_[e]);
-  }
-  if (!within) return false;
+  const BoundCheck check = check_bound(got, expected, bound_, kCheapShare);
+  if (!check.within) return false;
   if (answer_.sketch.row(index).visible == 0) ++record_.rows_dead;
   if (!key_.generic() || contract_.truncating) ++record_.rows_det;
-  for (std::size_t e = 0; e < d_v_; ++e) {
-    const auto value = static_cast<double>(got[e]), bound = static_cast<double>(bound_[e]);
-    measures_.add(value, expected[e]);
-    const double r = ratio(std::abs(value - expected[e]), bound);
-    if (r <= worst_) continue;
-    const Row& row = key_.rows()[index];
-    worst_ = r;
-    record_.err_over_b_is_bound = true;
-    record_.worst = {row.seq, row.head, row.query, static_cast<std::int64_t>(e), value, expected[e], bound, ""};
-  }
+  measures_.add(got, expected);
+  if (!(check.worst > worst_)) return true;
+  worst_ = check.worst;
+  record_.err_over_b_is_bound = true;
+  const Row& row = key_.rows()[index];
+  const auto ratio_at = [&](std::size_t e) {
+    return ratio(std::abs(static_cast<double>(got[e]) - expected[e]), static_cast<double>(bound_[e]));
+  };
+  std::size_t e = 0;
+  while (e + 1 < d_v_ && ratio_at(e) < check.worst) ++e;
+  record_.worst = {row.seq,     row.head, row.query, static_cast<std::int64_t>(e), static_cast<double>(got[e]),
+                   expected[e], static_cast<double>(bound_[e]), ""};
   return true;
 }
 
@@ -189,14 +153,14 @@ void Comparison::judge_row(std::size_t index, const RowBudget& budget) {
   const auto got = output_row(out_, row);
   const auto expected = eigen(index);
   double row_worst = 0;
+  bool all_finite = true;
   for (std::size_t e = 0; e < d_v_; ++e) {
     const auto value = static_cast<double>(got[e]);
     if (!finite(got[e])) {
-      nonfinite_ = true;
+      all_finite = false;
       continue;
     }
     const double error = std::abs(value - expected[e]);
-    measures_.add(value, expected[e]);
     const double r = ratio(error, budget.fail[e]);
     row_worst = std::max(row_worst, r);
     if (!(error <= budget.suspect[e])) above_suspect_ = true;
@@ -211,6 +175,8 @@ void Comparison::judge_row(std::size_t index, const RowBudget& budget) {
                        value,   expected[e], budget.fail[e], std::string(term_name(budget.dominant[e]))};
     }
   }
+  if (all_finite) measures_.add(got, expected);
+  nonfinite_ |= !all_finite;
   if (row_worst > 0.5) doubts_.push_back({index, row_worst});
 }
 

@@ -162,8 +162,7 @@ SketchSums BudgetSketch::sums(std::size_t i) {
 
 BudgetSketch::Sampling BudgetSketch::sampling(std::int64_t n_keys) {
   if (n_keys <= 64) return {64, 64};
-  if (n_keys <= 512) return {64, 16};
-  return {128, 16};
+  return {64, 16};
 }
 
 void sketch_partial_sums(const SketchRun& run, const float* start, const SketchSums& sums) {
