@@ -35,7 +35,8 @@ class Draws {
     if (kind < 3) return between(1, std::min<std::int64_t>(most, 9));
     if (kind < 8) {
       const std::int64_t unit = one_of<std::int64_t>({8, 16, 32, 64, 256});
-      const std::int64_t multiple = unit * between(1, std::max<std::int64_t>(1, std::min<std::int64_t>(most / unit, 9)));
+      const std::int64_t multiple =
+          unit * between(1, std::max<std::int64_t>(1, std::min<std::int64_t>(most / unit, 9)));
       return std::clamp<std::int64_t>(multiple + between(-1, 1), 1, most);
     }
     // Every order of magnitude alike.

@@ -102,6 +102,9 @@ int main(int argc, char** argv) {
   std::vector<std::pair<std::string, Verb>> verbs;
   verbs.emplace_back("run", add_run(app));
   verbs.emplace_back("merge", add_merge(app));
+  verbs.emplace_back("fuzz", add_fuzz(app));
+  verbs.emplace_back("sweep", add_sweep(app));
+  verbs.emplace_back("coverage", add_coverage(app));
   verbs.emplace_back("list", add_list(app));
   verbs.emplace_back("show", add_show(app));
   try {

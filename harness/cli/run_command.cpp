@@ -14,6 +14,7 @@
 #include "cases/suites/suite.h"
 #include "harness/backends.h"
 #include "harness/cli/machine.h"
+#include "harness/cli/run_support.h"
 #include "harness/cli/verbs.h"
 #include "harness/cli/verdict_exit.h"
 #include "harness/ledger.h"
@@ -28,9 +29,6 @@
 namespace attest::cli {
 
 namespace {
-
-// Assumed speed of the Eigen reference, so that --key-budget, given in seconds, chooses the same rows everywhere.
-constexpr double kKeyFlopPerSecond = 4e9;
 
 struct RunArguments {
   std::string op;
@@ -71,43 +69,6 @@ Expected<RunPlan> choose_cases(const RunArguments& a) {
   if (!shard) return Unexpected(shard.error());
   plan.shard = *shard;
   return plan;
-}
-
-// "512M", "2G", "100000": bytes.
-Expected<std::uint64_t> bytes_of(const std::string& text) {
-  if (text.empty()) return 0;
-  std::size_t end = 0;
-  double n = 0;
-  try {
-    n = std::stod(text, &end);
-  } catch (const std::exception&) {
-    return input_error(fmt::format("--max-memory '{}' is not a size", text), "e.g. 512M or 4G");
-  }
-  const std::string unit = text.substr(end);
-  const double factor = unit.empty()                   ? 1
-                        : unit == "K" || unit == "KiB" ? 0x1p10
-                        : unit == "M" || unit == "MiB" ? 0x1p20
-                        : unit == "G" || unit == "GiB" ? 0x1p30
-                                                       : 0;
-  if (factor == 0 || !(n > 0)) {
-    return input_error(fmt::format("--max-memory '{}' is not a size", text), "e.g. 512M or 4G");
-  }
-  return static_cast<std::uint64_t>(n * factor);
-}
-
-SubjectMaker subject_maker(const BackendEnvironment& environment, bool in_process, std::uint64_t max_memory) {
-  return [environment, in_process, max_memory](const std::string& backend,
-                                               const std::vector<int>& places) -> std::unique_ptr<Subject> {
-    if (in_process) {
-      return make_in_process_subject([environment, backend]() -> Expected<std::unique_ptr<Backend>> {
-        auto spec = BackendSpec::parse(backend);
-        if (!spec) return Unexpected(spec.error());
-        return make_any_backend(*spec, environment);
-      });
-    }
-    return make_process_subject(
-        {{own_executable().string(), kSubjectVerb}, backend, environment, places, max_memory, &interrupted()});
-  };
 }
 
 // Entries that may pass now and then but whose cases all passed: as bad as XPASS. Says what to take out.
@@ -227,7 +188,7 @@ int run_verb(const RunArguments& a, const std::string& command) {
   RunOptions options;
   options.key.rows = a.rows;
   options.key.oracle_full = a.oracle_full;
-  const double seconds = a.key_budget > 0 ? a.key_budget : plan->suite == "ggml" ? 1.0 : 5.0;
+  const double seconds = a.key_budget > 0 ? a.key_budget : plan->suite == "ggml" ? 1.0 : kKeySeconds;
   options.key.key_flop = seconds * kKeyFlopPerSecond;
   options.jobs = a.jobs;
   options.timeout_s = a.timeout;

@@ -25,6 +25,9 @@ Verb add_run(CLI::App& app);
 Verb add_list(CLI::App& app);
 Verb add_show(CLI::App& app);
 Verb add_merge(CLI::App& app);
+Verb add_fuzz(CLI::App& app);
+Verb add_sweep(CLI::App& app);
+Verb add_coverage(CLI::App& app);
 
 // Prints "attest: error: ..." to standard error and returns the exit code of the error's kind.
 int report(const Error& error);

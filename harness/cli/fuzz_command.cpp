@@ -1,0 +1,241 @@
+// attest fuzz: past failures first, then random cases until the time or the number is used up.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <set>
+#include <unordered_set>
+
+#include "cases/generate/random.h"
+#include "cases/suites/suite.h"
+#include "harness/backends.h"
+#include "harness/cli/machine.h"
+#include "harness/cli/run_support.h"
+#include "harness/cli/verbs.h"
+#include "harness/cli/verdict_exit.h"
+#include "harness/version.h"
+#include "reports/console.h"
+#include "reports/jsonl.h"
+#include "reports/multi.h"
+#include "reports/progress.h"
+#include "reports/text.h"
+
+namespace attest::cli {
+
+namespace {
+
+// Cases per run. Part of no result: a case is a function of the seed and its index.
+constexpr std::size_t kChunk = 2000, kTimedChunk = 250;
+constexpr int kShownFailures = 20;
+constexpr double kStandardSeconds = 60;
+
+struct FuzzArguments {
+  std::vector<std::string> backends, ggml;
+  std::string time, jsonl, save, corpus, max_memory;
+  std::uint64_t seed = 0;
+  std::int64_t cases = 0;
+  int jobs = 0;
+  double max_flop = RandomOptions{}.max_flop;
+  bool fail_fast = false;
+};
+
+// "90", "90s", "10m", "2h": seconds.
+Expected<double> seconds_of(const std::string& text) {
+  std::size_t end = 0;
+  double n = 0;
+  try {
+    n = std::stod(text, &end);
+  } catch (const std::exception&) {
+    end = 0;
+  }
+  const std::string unit = text.substr(end);
+  const double factor = unit.empty() || unit == "s" ? 1 : unit == "m" ? 60 : unit == "h" ? 3600 : 0;
+  if (end == 0 || factor == 0 || !(n > 0)) {
+    return input_error(fmt::format("--time '{}' is no duration", text), "e.g. 90s, 10m or 2h");
+  }
+  return n * factor;
+}
+
+// The cases the binary knows, or those of every .txt file of a directory, in the order of their names.
+Expected<std::vector<Case>> past_failures(const std::string& dir) {
+  if (dir.empty()) {
+    auto suite = load_suite("corpus");
+    if (!suite) return Unexpected(suite.error());
+    return std::move(suite->cases);
+  }
+  std::error_code failed;
+  std::set<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(dir, failed)) {
+    if (entry.path().extension() == ".txt") files.insert(entry.path());
+  }
+  if (failed) return input_error(fmt::format("--corpus {}: {}", dir, failed.message()));
+  std::vector<Case> cases;
+  for (const auto& file : files) {
+    auto suite = load_case_file(file.string());
+    if (!suite) return Unexpected(suite.error());
+    for (auto& c : suite->cases) cases.push_back(std::move(c));
+  }
+  return cases;
+}
+
+// Hands out cases, each once: past failures, then random ones.
+class CaseSource {
+ public:
+  CaseSource(std::vector<Case> first, const FuzzArguments& a) : first_(std::move(first)), seed_(a.seed) {
+    options_.max_flop = a.max_flop;
+  }
+
+  std::vector<Case> next(std::size_t count) {
+    std::vector<Case> out;
+    while (out.size() < count) {
+      Case c = taken_ < first_.size() ? first_[taken_] : random_case(seed_, taken_ - first_.size(), options_);
+      ++taken_;
+      if (seen_.insert(case_id(c)).second) out.push_back(std::move(c));
+    }
+    return out;
+  }
+
+ private:
+  std::vector<Case> first_;
+  std::uint64_t seed_, taken_ = 0;
+  RandomOptions options_;
+  std::unordered_set<std::string> seen_;
+};
+
+// Says failures when they happen, and keeps their lines.
+class FailureWatch : public RunListener {
+ public:
+  explicit FailureWatch(Sink& out) : out_(&out) {}
+
+  void on_verdict(const VerdictRecord& record) override {
+    if (!info(record.verdict).bad) return;
+    if (std::find(lines_.begin(), lines_.end(), record.line) == lines_.end()) lines_.push_back(record.line);
+    if (++failures_ > kShownFailures) return;
+    static_cast<void>(out_->write(fmt::format(
+        "{}{} {}\n    attest run -b {} --case {}\n", out_->is_terminal() ? "\r\x1b[K" : "", info(record.verdict).name,
+        printable(record.detail), shell_quoted(record.backend), shell_quoted(record.line))));
+  }
+  const std::vector<std::string>& lines() const { return lines_; }
+
+ private:
+  Sink* out_;
+  int failures_ = 0;
+  std::vector<std::string> lines_;
+};
+
+// Appends the lines that the file does not have yet.
+Expected<void> save_lines(const std::string& path, const std::vector<std::string>& lines) {
+  std::set<std::string> there;
+  std::ifstream in(path);
+  for (std::string line; std::getline(in, line);) there.insert(line);
+  std::ofstream out(path, std::ios::app);
+  for (const auto& line : lines) {
+    if (there.insert(line).second) out << line << '\n';
+  }
+  out.flush();
+  if (!out) return harness_error(fmt::format("cannot write '{}'", path));
+  return {};
+}
+
+int fuzz_verb(const FuzzArguments& a) {
+  double limit = a.cases > 0 ? 0 : kStandardSeconds;
+  if (!a.time.empty()) {
+    const auto seconds = seconds_of(a.time);
+    if (!seconds) return report(seconds.error());
+    limit = *seconds;
+  }
+  const auto max_memory = bytes_of(a.max_memory);
+  if (!max_memory) return report(max_memory.error());
+  const auto environment = find_ggml_builds(a.ggml);
+  if (!environment) return report(environment.error());
+  auto corpus = past_failures(a.corpus);
+  if (!corpus) return report(corpus.error());
+  CaseSource source(std::move(*corpus), a);
+
+  RunPlan plan;
+  plan.suite = "fuzz";
+  plan.backends = a.backends.empty() ? default_backends(*environment) : a.backends;
+  for (const auto& backend : plan.backends) {
+    if (auto spec = BackendSpec::parse(backend); !spec) return report_backend(spec.error());
+  }
+  RunOptions options;
+  options.key.key_flop = kKeySeconds * kKeyFlopPerSecond;
+  options.jobs = a.jobs;
+  options.fail_fast = a.fail_fast;
+  options.interrupted = &interrupted();
+  const SubjectMaker maker = subject_maker(*environment, false, *max_memory);
+
+  FdSink out = FdSink::standard_output(), err = FdSink::standard_error();
+  std::string repro;
+  for (const auto& dir : a.ggml) repro += (repro.empty() ? "--ggml " : " --ggml ") + shell_quoted(dir);
+  ConsoleReporter console(out, {.color = wants_color(out), .repro_options = repro});
+  ProgressReporter progress(err);
+  FailureWatch failures(err);
+  std::vector<RunListener*> listeners{&progress, &failures};
+  std::unique_ptr<JsonlReporter> jsonl;
+  if (!a.jsonl.empty()) {
+    auto opened = JsonlReporter::open(a.jsonl);
+    if (!opened) return report(opened.error());
+    jsonl = std::move(*opened);
+    listeners.push_back(jsonl.get());
+  }
+  listeners.push_back(&console);
+  MultiListener all(listeners);
+
+  RunHeader header = machine_header();
+  header.version = kVersion;
+  header.command = fmt::format("attest fuzz --seed {}", a.seed);
+  if (a.cases > 0) header.command += fmt::format(" --cases {}", a.cases);
+  header.suite = plan.suite;
+  header.seed = a.seed;
+  RunHeader joined_header = header;
+  joined_header.cases = a.cases;
+  joined_header.selection = header.command.substr(std::string_view("attest ").size());
+  JoinedRuns joined(all, joined_header);
+  const double start = steady_seconds();
+  const auto time_left = [&] { return limit <= 0 || steady_seconds() - start < limit; };
+  std::size_t left = a.cases > 0 ? static_cast<std::size_t>(a.cases) : ~std::size_t{0};
+  const std::size_t chunk = limit > 0 ? kTimedChunk : kChunk;
+  bool stop = false;
+  while (left > 0 && time_left() && !stop) {
+    plan.cases = source.next(std::min(left, chunk));
+    left -= plan.cases.size();
+    const auto summary = run(plan, options, maker, header, joined);
+    if (!summary) {
+      joined.finish();
+      return report(summary.error());
+    }
+    stop = summary->interrupted || summary->ruled < summary->selected;
+  }
+  joined.finish();
+  fmt::print("seed {}: the same cases again with --seed {}\n", a.seed, a.seed);
+  if (!a.save.empty() && !failures.lines().empty()) {
+    if (const auto saved = save_lines(a.save, failures.lines()); !saved) return report(saved.error());
+  }
+  return verdict_exit(joined.summary(), joined.header(), false);
+}
+
+}  // namespace
+
+Verb add_fuzz(CLI::App& app) {
+  auto a = std::make_shared<FuzzArguments>();
+  CLI::App* fuzz = app.add_subcommand("fuzz", "run past failures, then random cases weighted to boundaries");
+  add_backend_options(*fuzz, a->backends, a->ggml, "every available one");
+  fuzz->add_option("--time", a->time, "how long, e.g. 90s, 10m, 2h; default 60s unless --cases is given");
+  fuzz->add_option("--cases", a->cases, "how many cases; with --time, whichever ends first")
+      ->check(CLI::PositiveNumber);
+  fuzz->add_option("--seed", a->seed, "which cases: the same seed gives the same ones, in the same order");
+  fuzz->add_option("--max-flop", a->max_flop, "size of the largest case")->check(CLI::PositiveNumber);
+  fuzz->add_option("--jsonl", a->jsonl, "write the record of truth to this file, one verdict per line");
+  fuzz->add_option("--save", a->save, "append the lines of failing cases to this file");
+  fuzz->add_option("--corpus", a->corpus, "directory of .txt files with case lines that run first; default: built in");
+  fuzz->add_flag("--fail-fast", a->fail_fast, "stop at the first bad verdict");
+  fuzz->add_option("--jobs", a->jobs, "slots working at a time; default: number of cores")->check(CLI::PositiveNumber);
+  fuzz->add_option("--max-memory", a->max_memory, "memory a subject process may allocate, e.g. 4G");
+  fuzz->footer(kExitCodes);
+  return [a] { return fuzz_verb(*a); };
+}
+
+}  // namespace attest::cli

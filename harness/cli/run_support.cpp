@@ -1,0 +1,96 @@
+#include "harness/cli/run_support.h"
+
+#include <fmt/format.h>
+
+#include "harness/backends.h"
+
+namespace attest::cli {
+
+SubjectMaker subject_maker(const BackendEnvironment& environment, bool in_process, std::uint64_t max_memory) {
+  return [environment, in_process, max_memory](const std::string& backend,
+                                               const std::vector<int>& places) -> std::unique_ptr<Subject> {
+    if (in_process) {
+      return make_in_process_subject([environment, backend]() -> Expected<std::unique_ptr<Backend>> {
+        auto spec = BackendSpec::parse(backend);
+        if (!spec) return Unexpected(spec.error());
+        return make_any_backend(*spec, environment);
+      });
+    }
+    return make_process_subject(
+        {{own_executable().string(), kSubjectVerb}, backend, environment, places, max_memory, &interrupted()});
+  };
+}
+
+Expected<std::uint64_t> bytes_of(const std::string& text) {
+  if (text.empty()) return 0;
+  std::size_t end = 0;
+  double n = 0;
+  try {
+    n = std::stod(text, &end);
+  } catch (const std::exception&) {
+    return input_error(fmt::format("--max-memory '{}' is not a size", text), "e.g. 512M or 4G");
+  }
+  const std::string unit = text.substr(end);
+  const double factor = unit.empty()                   ? 1
+                        : unit == "K" || unit == "KiB" ? 0x1p10
+                        : unit == "M" || unit == "MiB" ? 0x1p20
+                        : unit == "G" || unit == "GiB" ? 0x1p30
+                                                       : 0;
+  if (factor == 0 || !(n > 0)) {
+    return input_error(fmt::format("--max-memory '{}' is not a size", text), "e.g. 512M or 4G");
+  }
+  return static_cast<std::uint64_t>(n * factor);
+}
+
+void add_backend_options(CLI::App& verb, std::vector<std::string>& backends, std::vector<std::string>& ggml,
+                         const std::string& standard) {
+  verb.add_option(
+          "-b,--backend", backends,
+          "backend, repeatable: cpu:vec, cpu:tiled, ggml:CPU,ref ... (attest list backends); default: " + standard)
+      ->expected(1)
+      ->take_all()
+      ->allow_extra_args(false);
+  verb.add_option("--ggml", ggml,
+                  "ggml build directory, DIR or NAME=DIR, repeatable; default: ATTEST_GGML_DIR, then build/ggml/*")
+      ->expected(1)
+      ->take_all()
+      ->allow_extra_args(false);
+}
+
+void JoinedRuns::on_start(const RunHeader& part) {
+  if (started_) return;
+  started_ = true;
+  const RunHeader mine = header_;
+  header_ = part;
+  header_.cases = mine.cases;
+  header_.verdicts_expected = mine.cases * static_cast<std::int64_t>(part.backends.size());
+  header_.selection = mine.selection;
+  target_->on_start(header_);
+}
+
+void JoinedRuns::on_case_start(std::string_view line, std::string_view case_id, std::string_view backend) {
+  target_->on_case_start(line, case_id, backend);
+}
+
+void JoinedRuns::on_verdict(const VerdictRecord& record) { target_->on_verdict(record); }
+
+void JoinedRuns::on_finish(const RunSummary& part) {
+  for (const auto& [backend, counts] : part.counts) {
+    for (const auto& [verdict, count] : counts) summary_.counts[backend][verdict] += count;
+  }
+  for (const auto& [backend, worst] : part.max_err_over_b) {
+    auto& most = summary_.max_err_over_b[backend];
+    if (worst > most) most = worst;
+  }
+  summary_.selected += part.selected;
+  summary_.ruled += part.ruled;
+  summary_.wall_s += part.wall_s;
+  summary_.backend_cpu_s += part.backend_cpu_s;
+  summary_.interrupted = summary_.interrupted || part.interrupted;
+}
+
+void JoinedRuns::finish() {
+  if (started_) target_->on_finish(summary_);
+}
+
+}  // namespace attest::cli
