@@ -55,6 +55,16 @@ TEST_F(RealGgml, FailsInQuickWhereTheLedgerSaysSoAndNowhereElse) {
   EXPECT_GE(known, 1) << "the ledger's entries are seen to fail";
 }
 
+TEST_F(RealGgml, NightlyShowsItEveryTupleItTakesAndListsTheOthersWithItsReason) {
+  const Ended ended = attest({"coverage", "--ggml", dir_.string(), "--suite", "nightly", "-b", "ggml:CPU"});
+  EXPECT_EQ(ended.code, 0) << ended.out << ended.err;
+  const auto answer = ended.out.find("ggml:CPU: takes");
+  ASSERT_NE(answer, std::string::npos) << ended.out;
+  EXPECT_THAT(ended.out.substr(answer, 300), HasSubstr("100.000 %"));
+  EXPECT_THAT(ended.out,
+              HasSubstr("unsupported: ggml: flash_attn_ext does not broadcast sequences\n    n_seq=4 n_seq_kv=2"));
+}
+
 TEST_F(RealGgml, ACaseNobodyTakesIsExitCode3WithTheReason) {
   const Ended ended = run({"-b", "ggml:CPU", "--case", "flash_attn_ext n_head=4 n_head_kv=2 n_head_v=4"});
   EXPECT_EQ(ended.code, 3);
