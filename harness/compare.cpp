@@ -7,7 +7,6 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <map>
 #include <span>
 
 #include "cases/poison.h"
@@ -22,10 +21,12 @@ namespace {
 
 constexpr std::size_t kMostDoubts = 256;  // rows in doubt confirmed by the scalar oracle, worst first
 constexpr double kCheapShare = 0.5;       // of a bound of B from below: an error under that passes at once
-constexpr std::size_t kContractRows = 4;  // rows on which the error against exact Q is reported
 // Both references work in fp64: they must agree to this share of the rigorous f32 bound (2^-29 would be exact; the
 // rest covers their different orders of summation and Q's exact emulation).
 constexpr double kReferenceShare = 0x1p-20;
+// B_det allows more than 2^-24 of |O| whatever the contract, so that this share of |O| is always within the share
+// above.
+constexpr double kReferenceUnit = 0x1p-45;
 
 std::span<const float> output_row(const TensorView& out, const Row& row) {
   return {reinterpret_cast<const float*>(out.row(row.head, row.query, row.seq)), static_cast<std::size_t>(out.ne[0])};
@@ -85,6 +86,7 @@ class Comparison {
         out_(out),
         record_(record),
         answer_(key.under(contract.q_rounding)),
+        bounds_(key.bounds(contract)),
         d_v_(static_cast<std::size_t>(out.ne[0])),
         measures_(static_cast<std::int64_t>(key.rows().size()) * out.ne[0]) {}
 
@@ -93,10 +95,9 @@ class Comparison {
  private:
   void describe(const Scan& found);
   void judge_rows(const Scan& found);
-  bool passes_cheaply(std::size_t index, const ErrorBudget& budget);
+  bool passes_cheaply(std::size_t index);
   void judge_row(std::size_t index, const RowBudget& budget);
-  const RowBudget& full_budget(std::size_t index, const ErrorBudget& budget);
-  bool agrees(const ErrorBudget& plain, std::size_t index, std::span<const double> first);
+  bool agrees(const Row& row, std::span<const double> first, std::span<const double> second);
   bool confirm();
   void report_contract_error();
   void report_parties();
@@ -109,23 +110,25 @@ class Comparison {
   const TensorView& out_;
   VerdictRecord& record_;
   const Key::Answer& answer_;
+  const Key::Bounds& bounds_;
   std::size_t d_v_;
   Measures measures_;
   std::vector<Doubt> doubts_;
-  std::map<std::size_t, RowBudget> budgets_;  // of the rows that needed one, by index into key.rows()
-  std::vector<float> bound_;
+  std::vector<float> bound_;  // of one row
   double worst_ = -1;
   bool above_suspect_ = false, above_fail_ = false, nonfinite_ = false;
 };
 
 // Every error below half of a bound of B from below: the row passes without B itself.
-bool Comparison::passes_cheaply(std::size_t index, const ErrorBudget& budget) {
+bool Comparison::passes_cheaply(std::size_t index) {
+  if (bounds_.state[index] == Key::kNone) return false;
   const auto expected = eigen(index);
-  if (!budget.lower_bound(answer_.sketch, index, expected, bound_)) return false;
   const auto got = output_row(out_, key_.rows()[index]);
+  const auto* stored = reinterpret_cast<const std::byte*>(bounds_.values.data() + index * d_v_);
+  decode_row(DType::bf16, stored, bound_.data(), static_cast<std::int64_t>(d_v_));
   const BoundCheck check = check_bound(got, expected, bound_, kCheapShare);
   if (!check.within) return false;
-  if (answer_.sketch.row(index).visible == 0) ++record_.rows_dead;
+  if (bounds_.state[index] == Key::kDead) ++record_.rows_dead;
   if (!key_.generic() || contract_.truncating) ++record_.rows_det;
   measures_.add(got, expected);
   if (!(check.worst > worst_)) return true;
@@ -181,24 +184,19 @@ void Comparison::judge_row(std::size_t index, const RowBudget& budget) {
 }
 
 void Comparison::judge_rows(const Scan& found) {
-  const ErrorBudget budget(*answer_.inputs, contract_, key_.generic());
   const std::vector<Row>& rows = key_.rows();
   record_.rows_judged = static_cast<std::int64_t>(rows.size());
   bound_.resize(d_v_);
   std::vector<std::size_t> rest;
-  for (std::size_t i = 0; i < rows.size(); ++i)
-    if (!passes_cheaply(i, budget)) rest.push_back(i);
-  std::vector<Row> rest_rows;
-  for (const std::size_t i : rest) rest_rows.push_back(rows[i]);
-  std::vector<RowBudget> full = budget.rows(rest_rows);
-  for (std::size_t r = 0; r < rest.size(); ++r) {
-    judge_row(rest[r], full[r]);
-    budgets_.emplace(rest[r], std::move(full[r]));
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    if (!passes_cheaply(i)) rest.push_back(i);
   }
+  const auto& budgets = key_.budgets(contract_, rest);
+  for (const std::size_t i : rest) judge_row(i, budgets.at(i));
   // A non-finite row outside the judged ones is bad unless the contract predicts its overflow.
   for (const Row& row : found.rows) {
     if (std::binary_search(rows.begin(), rows.end(), row)) continue;
-    if (budget.row(row).range) {
+    if (ErrorBudget(key_.emulated(contract_.q_rounding), contract_, key_.generic()).row(row).range) {
       ++record_.rows_range;
     } else {
       nonfinite_ = true;
@@ -209,84 +207,79 @@ void Comparison::judge_rows(const Scan& found) {
   measures_.report(record_);
 }
 
-const RowBudget& Comparison::full_budget(std::size_t index, const ErrorBudget& budget) {
-  const auto found = budgets_.find(index);
-  if (found != budgets_.end()) return found->second;
-  return budgets_.emplace(index, budget.row(key_.rows()[index])).first->second;
-}
-
-// Whether the references agree in a row: within a share of the cheap bound, else of the rigorous f32 bound itself.
-bool Comparison::agrees(const ErrorBudget& plain, std::size_t index, std::span<const double> first) {
-  const auto second = eigen(index);
-  const auto within = [&](auto&& bound) {
-    bool all = true;
-    for (std::size_t e = 0; e < d_v_; ++e) all &= std::abs(first[e] - second[e]) <= kReferenceShare * bound(e);
-    return all;
-  };
-  plain.lower_bound(answer_.sketch, index, second, bound_);
-  if (within([&](std::size_t e) { return static_cast<double>(bound_[e]); })) return true;
-  const Row& row = key_.rows()[index];
+// Whether the references agree in a row: within a share of the rigorous bound of f32 arithmetic.
+bool Comparison::agrees(const Row& row, std::span<const double> first, std::span<const double> second) {
+  const ErrorBudget plain(key_.emulated(contract_.q_rounding), ArithmeticContract{.q_rounding = contract_.q_rounding},
+                          false);
+  // Nearly always they agree to the last digits, which needs no budget.
+  bool equal = true;
+  for (std::size_t e = 0; e < d_v_; ++e) equal &= std::abs(first[e] - second[e]) <= kReferenceUnit * std::abs(first[e]);
+  if (equal) return true;
   const RowBudget own = plain.row(row);
-  if (within([&](std::size_t e) { return own.det[e]; })) return true;
   for (std::size_t e = 0; e < d_v_; ++e) {
     const double allowed = kReferenceShare * own.det[e];
     if (std::abs(first[e] - second[e]) <= allowed) continue;
     record_.worst = {row.seq,   row.head, row.query, static_cast<std::int64_t>(e),
                      second[e], first[e], allowed,   "reference"};
     record_.detail = "Eigen and the scalar oracle disagree (got: Eigen, expected: scalar oracle)";
-    break;
+    return false;
   }
-  return false;
+  return true;
 }
 
 // The scalar oracle speaks on the sample and on the rows in doubt. False: the references contradict each other.
 bool Comparison::confirm() {
   std::sort(doubts_.begin(), doubts_.end(), [](const Doubt& a, const Doubt& b) { return a.ratio > b.ratio; });
   if (doubts_.size() > kMostDoubts) doubts_.resize(kMostDoubts);
-  std::vector<Row> rows = key_.sample();
-  for (const auto& doubt : doubts_) rows.push_back(key_.rows()[doubt.index]);
-  std::sort(rows.begin(), rows.end());
-  rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
+  const std::vector<Row>& sample = key_.sample();
+  std::vector<Row> rows;
+  for (const auto& doubt : doubts_) {
+    const Row& row = key_.rows()[doubt.index];
+    if (!std::binary_search(sample.begin(), sample.end(), row)) rows.push_back(row);
+  }
+  RowValues truth = answer_.truth;
+  const EmulatedInputs* q = rows.empty() ? nullptr : &key_.emulated(contract_.q_rounding);
+  if (q != nullptr) {
+    const RowValues more = scalar_oracle(q->inputs(), rows, q->score_correction());
+    truth.insert(truth.end(), more.begin(), more.end());
+  }
+  rows.insert(rows.begin(), sample.begin(), sample.end());
   record_.rows_confirmed = static_cast<std::int64_t>(rows.size());
 
-  const RowValues truth = scalar_oracle(answer_.inputs->inputs(), rows, answer_.inputs->score_correction());
-  const ErrorBudget stated(*answer_.inputs, contract_, key_.generic());
-  const ErrorBudget plain(*answer_.inputs, ArithmeticContract{.q_rounding = contract_.q_rounding}, false);
-  bool agree = true, confirmed_fail = false;
+  bool confirmed_fail = false;
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const auto at = static_cast<std::size_t>(std::lower_bound(key_.rows().begin(), key_.rows().end(), rows[i]) -
                                              key_.rows().begin());
     const auto first = std::span(truth).subspan(i * d_v_, d_v_);
-    agree = agree && agrees(plain, at, first);
+    const bool known = i < sample.size() && answer_.agreed;
+    if (!known && !agrees(rows[i], first, eigen(at))) return false;
     if (!above_fail_) continue;
-    const RowBudget& budget = full_budget(at, stated);
+    const RowBudget& budget = key_.budgets(contract_, {at}).at(at);
     const auto got = output_row(out_, rows[i]);
-    for (std::size_t e = 0; e < d_v_ && !budget.range; ++e)
+    for (std::size_t e = 0; e < d_v_ && !budget.range; ++e) {
       confirmed_fail |= !(std::abs(static_cast<double>(got[e]) - first[e]) <= budget.fail[e]);
+    }
   }
-  if (agree && above_fail_ && !confirmed_fail) {
+  key_.agreed(contract_.q_rounding);
+  if (above_fail_ && !confirmed_fail) {
     record_.detail = "Eigen finds an error above the budget that the scalar oracle does not";
     return false;
   }
-  return agree;
+  return true;
 }
 
 void Comparison::report_contract_error() {
-  if (contract_.q_rounding == QRounding::none) return;
-  const std::vector<Row> rows(key_.sample().begin(), key_.sample().begin() + static_cast<std::ptrdiff_t>(std::min(
-                                                                                 kContractRows, key_.sample().size())));
-  const RowValues exact = eigen_reference<double>(key_.inputs(), rows);
   double error = 0, reference = 0;
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    const auto got = output_row(out_, rows[i]);
-    for (std::size_t e = 0; e < d_v_; ++e) {
-      const double x = exact[i * d_v_ + e];
-      if (!finite(got[e])) continue;
-      error += (static_cast<double>(got[e]) - x) * (static_cast<double>(got[e]) - x);
-      reference += x * x;
-    }
+  for (std::size_t i = 0; i < answer_.exact.size(); ++i) {
+    const float got = output_row(out_, key_.sample()[i / d_v_])[i % d_v_];
+    const double x = answer_.exact[i];
+    if (!finite(got)) continue;
+    error += (static_cast<double>(got) - x) * (static_cast<double>(got) - x);
+    reference += x * x;
   }
-  record_.contract_nmse = error / std::max(reference, 1e-30 * static_cast<double>(rows.size() * d_v_));
+  if (!answer_.exact.empty()) {
+    record_.contract_nmse = error / std::max(reference, 1e-30 * static_cast<double>(answer_.exact.size()));
+  }
 }
 
 // Who else is how far off: tells a wrong backend from a hard problem.
@@ -309,9 +302,9 @@ void Comparison::report_parties() {
     error.nmse = squared / std::max(reference, 1e-30 * static_cast<double>(rows.size() * d_v_));
     record_.parties.push_back(error);
   };
-  add("scalar oracle", scalar_oracle(answer_.inputs->inputs(), rows, answer_.inputs->score_correction()));
-  const RowValues single = eigen_reference<float>(answer_.inputs->inputs(), rows, answer_.inputs->score_correction());
-  add("eigen:f32", single);
+  const EmulatedInputs& q = key_.emulated(contract_.q_rounding);
+  add("scalar oracle", answer_.truth);
+  add("eigen:f32", eigen_reference<float>(q.inputs(), rows, q.score_correction()));
   if (contract_.q_rounding != QRounding::none) {
     add("exact Q", eigen_reference<double>(key_.inputs(), rows));
   }

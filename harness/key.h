@@ -1,14 +1,19 @@
-// The key of a case: which rows are judged, and what both references say, per declared rounding of Q.
+// The key of a case: which rows are judged, what both references say, and bounds of the budget, kept between runs.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "cases/case.h"
+#include "cases/contract.h"
+#include "harness/run/blob_store.h"
 #include "oracles/budget_sketch.h"
 #include "oracles/emulate.h"
+#include "oracles/error_budget.h"
 #include "oracles/oracle.h"
 
 namespace attest {
@@ -24,8 +29,9 @@ struct KeyOptions {
 // Worked out on first use and shared by all backends of a case. Not thread-safe: one slot owns it.
 class Key {
  public:
-  // `inputs` must outlive the key.
-  Key(const Case& c, const AttentionInputs& inputs, const KeyOptions& options);
+  // `inputs` and `cache` must outlive the key; cache may be nullptr. What is cached is addressed by the case, the rows,
+  // the rounding or the whole contract, and a fingerprint of the sources of cases/ and oracles/.
+  Key(const Case& c, const AttentionInputs& inputs, const KeyOptions& options, BlobStore* cache = nullptr);
 
   const Case& the_case() const { return case_; }
   const AttentionInputs& inputs() const { return inputs_; }
@@ -34,20 +40,47 @@ class Key {
   const std::vector<Row>& sample() const { return sample_; }  // confirmed by the scalar oracle in any case
   bool generic() const { return generic_; }
 
+  // What the references say under a declared rounding of Q.
   struct Answer {
-    std::unique_ptr<EmulatedInputs> inputs;
     RowValues eigen;      // of rows(), in order
-    BudgetSketch sketch;  // of the same rows
+    RowValues truth;      // the scalar oracle's, of sample(), in order
+    RowValues exact;      // Eigen's with exact Q, of the first kExactRows of sample(); empty without rounding
+    bool agreed = false;  // the references were held against each other on the sample
   };
+  static constexpr std::size_t kExactRows = 4;
   const Answer& under(QRounding rounding);
+  // The references agree on the sample: from now on the answer may be kept.
+  void agreed(QRounding rounding);
+
+  const EmulatedInputs& emulated(QRounding rounding);
+
+  // Bounds of min(det, stat8) from below, as bf16 rounded down.
+  struct Bounds {
+    std::vector<std::uint16_t> values;  // of rows(), d_v each; only where there is one
+    std::vector<std::uint8_t> state;    // per row: kNone, kBound, kDead
+  };
+  static constexpr std::uint8_t kNone = 0, kBound = 1, kDead = 2;
+  const Bounds& bounds(const ArithmeticContract& contract);
+
+  // Whole budgets of the rows that needed one, by index into rows(). Those missing of `wanted` are worked out.
+  const std::map<std::size_t, RowBudget>& budgets(const ArithmeticContract& contract,
+                                                  const std::vector<std::size_t>& wanted);
 
  private:
+  const BudgetSketch& sketch(QRounding rounding);
+  std::string address(std::string_view what, std::string_view of) const;
+
   Case case_;
   AttentionInputs inputs_;
   KeyOptions options_;
+  BlobStore* cache_;
   std::vector<Row> rows_, sample_;
   bool generic_;
   std::map<QRounding, Answer> answers_;
+  std::map<QRounding, EmulatedInputs> emulated_;
+  std::map<QRounding, BudgetSketch> sketches_;
+  std::map<std::string, Bounds> bounds_;  // by the contract's bytes
+  std::map<std::string, std::map<std::size_t, RowBudget>> budgets_;
 };
 
 }  // namespace attest

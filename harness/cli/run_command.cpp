@@ -18,6 +18,7 @@
 #include "harness/cli/verbs.h"
 #include "harness/cli/verdict_exit.h"
 #include "harness/ledger.h"
+#include "harness/run/blob_store.h"
 #include "harness/run/runner.h"
 #include "harness/version.h"
 #include "reports/console.h"
@@ -39,7 +40,8 @@ struct RunArguments {
   int jobs = 0, repeat = 1;
   double timeout = 0, key_budget = 0;
   std::string max_memory, debug;
-  bool fail_fast = false, oracle_full = false, in_process = false, strict_prec = false, skip_unavailable = false;
+  bool no_cache = false, fail_fast = false, oracle_full = false, in_process = false, strict_prec = false,
+       skip_unavailable = false;
 };
 
 Expected<RunPlan> choose_cases(const RunArguments& a) {
@@ -196,6 +198,7 @@ int run_verb(const RunArguments& a, const std::string& command) {
   options.fail_fast = a.fail_fast;
   options.ledger = ledger ? &*ledger : nullptr;
   options.interrupted = &interrupted();
+  if (!a.no_cache) options.cache = default_cache_dir();
   const SubjectMaker maker = subject_maker(*environment, a.in_process, *max_memory);
   if (a.skip_unavailable) {
     if (const int code = check_available(plan->backends, maker); code != kOk) return code;
@@ -301,6 +304,9 @@ Verb add_run(CLI::App& app) {
       ->check(CLI::IsMember({"full", "sample"}));
   run->add_option("--repeat", a->repeat, "run each case N times in one subject; other bits are NONDETERMINISTIC")
       ->check(CLI::PositiveNumber);
+  run->add_flag("--no-cache", a->no_cache,
+                "work every key out anew; else keys and budgets are kept in ATTEST_CACHE_DIR or the user's cache "
+                "directory (2 GiB at most)");
   run->add_flag("--in-process", a->in_process, "run backends in this process, for debuggers");
   run->add_option("--debug", a->debug, "gdb or lldb: run --case LINE under this debugger, backend in the same process")
       ->check(CLI::IsMember({"gdb", "lldb"}));

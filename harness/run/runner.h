@@ -2,6 +2,8 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
@@ -32,6 +34,8 @@ struct RunOptions {
   bool fail_fast = false;                    // stop at the first bad verdict
   Ledger* ledger = nullptr;                  // counts what it matched
   const RecordFile* earlier = nullptr;       // resume this run: its verdicts stand, their cases do not run again
+  std::filesystem::path cache;               // where keys and budgets are kept between runs; empty: nowhere
+  std::uint64_t cache_bytes = std::uint64_t{2} << 30;
   std::atomic<bool>* interrupted = nullptr;  // set by a signal handler: finish what runs, then stop
 };
 

@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::size_t kPlaces = 16;            // for a batch, plus one spare
 constexpr std::size_t kKeepBytes = 64U << 20;  // shared memory a place may keep between cases
+constexpr double kCachedFlop = 4e6;            // a smaller key is worked out sooner than read
 constexpr std::uint8_t kRedZone = 0xa5;
 constexpr int kFreshSeeds = 3, kFreshFailures = 2;  // SUSPECT: failing again on two of three seeds is FAIL
 
@@ -32,7 +33,10 @@ bool hides_nonfinite(const PoisonSpec& poison) {
 
 }  // namespace
 
-Slot::Slot(Board& board, const SubjectMaker& make_subject) : board_(board), make_subject_(make_subject) {}
+Slot::Slot(Board& board, const SubjectMaker& make_subject) : board_(board), make_subject_(make_subject) {
+  const RunOptions& options = board.options();
+  if (!options.cache.empty()) cache_.emplace(options.cache, options.cache_bytes);
+}
 
 Expected<void> Slot::start() {
   std::vector<int> fds;
@@ -76,7 +80,8 @@ Expected<void> Slot::seat(Seat& seat, const Case& c, std::size_t place) {
   if (auto ready = seat.place->prepare(plan, c.problem.layout.left_aligned); !ready) return ready;
   fill_inputs(c, plan, seat.place->buffers());
   seat.place->fill_input_gaps();
-  seat.key = std::make_unique<Key>(c, input_views(c, plan, seat.place->buffers()), board_.options().key);
+  BlobStore* cache = cache_ && flop(c.problem) >= kCachedFlop ? &*cache_ : nullptr;
+  seat.key = std::make_unique<Key>(c, input_views(c, plan, seat.place->buffers()), board_.options().key, cache);
   return {};
 }
 

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "harness/compare.h"
+#include "harness/run/blob_store.h"
 #include "harness/run/board.h"
 #include "harness/run/place.h"
 
@@ -56,6 +58,7 @@ class Slot {
 
   Board& board_;
   const SubjectMaker& make_subject_;
+  std::optional<BlobStore> cache_;
   std::vector<std::unique_ptr<Place>> places_;  // the last one is spare: for cases that run alone
   std::vector<std::unique_ptr<Subject>> subjects_;
   std::vector<bool> alive_;
