@@ -26,7 +26,19 @@ struct DataSpec {
   bool operator==(const DataSpec&) const = default;
 };
 
-enum class PoisonWhere : std::uint8_t { everywhere, hidden, gaps, mask_padding, output };
+// What each place is, and which contains which, stands in poison.h.
+enum class PoisonWhere : std::uint8_t {
+  everywhere,
+  hidden,
+  gaps,
+  mask_padding,
+  output,
+  rows,
+  heads,
+  end,
+  mask_rows,
+  mask_cols
+};
 enum class PoisonWhat : std::uint8_t { none, zero, plus_60000, minus_60000, nan, inf, random, previous };
 struct PoisonSpec {
   PoisonWhere where = PoisonWhere::everywhere;

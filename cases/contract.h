@@ -27,6 +27,7 @@ struct ArithmeticContract {
   double eps_tanh = 0x1p-22;    // relative error of tanh
   double eps_exp = 0x1p-22;     // relative error of exp
   double u_p = 0;               // P rounded before PV
+  double drop = 0;              // P below this part of the largest so far is left out of PV, not of the row sum
   double omega = 0x1p-126;      // absolute floor of P (2^-25 for f16)
   double u_acc = kUnitF32;      // PV accumulator
   double omega_acc = 0;         // absolute floor of the accumulator (2^-25 for f16)

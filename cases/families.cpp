@@ -81,7 +81,9 @@ bool is_generic(const Case& c) {
   if (data.has_values && data.values == Family::v_scale && !(size >= 1e-3 && size <= 1e4)) return false;
   // A large finite bias swallows the digits that make scores differ.
   for (const MaskTerm& term : c.problem.mask.terms) {
-    const bool biased = term.kind == MaskKind::finite || term.kind == MaskKind::random;
+    const bool biased = term.kind == MaskKind::finite || term.kind == MaskKind::random ||
+                        term.kind == MaskKind::finite_rows || term.kind == MaskKind::finite_blocks ||
+                        term.kind == MaskKind::finite_left;
     if (biased && std::abs(term.arg) > 256) return false;
   }
   return true;

@@ -1,5 +1,7 @@
 #include "cases/inputs.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <atomic>
 #include <cstring>
@@ -18,6 +20,7 @@ namespace {
 // Buffers of one thread.
 struct Scratch {
   std::vector<float> row;
+  std::vector<std::byte> blocks;  // a row on its way to strided columns
 };
 
 // Fills parts of the inputs row by row; rows are independent, so any thread may take any of them.
@@ -35,7 +38,7 @@ class Filler {
         mask_(c.problem, c.seed),
         values_(c.problem, c.data, c.seed),
         hidden_values_(c.problem, c.data, seed_at(c, PoisonWhere::hidden)),
-        gap_values_(c.problem, c.data, seed_at(c, PoisonWhere::gaps)) {
+        gap_values_(c.problem, c.data, seed_at(c, PoisonWhere::heads)) {
     if (!poisons(c.poison, PoisonWhere::hidden)) return;
     hidden_k_ = hidden_rows(problem_, mask_, problem_.n_head_kv);
     if (plan.v_view_of_k && problem_.n_head_v == problem_.n_head_kv) return;
@@ -54,8 +57,9 @@ class Filler {
     const TensorPlan* plan;
     std::byte* memory;
     const std::vector<std::uint8_t>* hidden;
-    std::int64_t parent_heads, parent_rows, row_stride;
+    std::int64_t parent_heads, parent_rows, row_bytes;  // row_bytes: with the pad
     Stream stream;
+    std::int64_t rows() const { return parent_heads * parent_rows * plan->shape.ne[3]; }
   };
 
   KvTensor kv_tensor(const TensorPlan& plan, std::byte* memory, const std::vector<std::uint8_t>& hidden,
@@ -68,8 +72,12 @@ class Filler {
   void fill_kv_row(const KvTensor& t, std::int64_t index, Scratch& scratch) const;
   void fill_q_row(std::int64_t index, Scratch& scratch) const;
   void fill_mask_row(std::int64_t index, Scratch& scratch) const;
+  std::int64_t mask_memory_rows() const { return problem_.n_q + (plan_.sparse ? 0 : problem_.layout.mask_rows); }
   void fill_sinks() const;
-  void fill_before(const TensorPlan& plan, std::byte* memory, PoisonWhere place, Stream stream) const;
+  void fill_around(const TensorPlan& plan, std::byte* memory, PoisonWhere before, Stream stream) const;
+  PoisonWhat what_at(PoisonWhere place) const {
+    return poisons(case_.poison, place) ? case_.poison.what : PoisonWhat::none;
+  }
   std::uint64_t poison_key(Stream stream, std::int64_t row) const {
     return attest::poison_key(case_.seed, stream, row);
   }
@@ -86,16 +94,27 @@ class Filler {
 Filler::KvTensor Filler::kv_tensor(const TensorPlan& plan, std::byte* memory, const std::vector<std::uint8_t>& hidden,
                                    Stream stream) const {
   const auto& shape = plan.shape;
-  const bool permuted = problem_.layout.permuted;
-  KvTensor t{&plan, memory + plan.offset, &hidden, 0, 0, 0, stream};
-  t.row_stride = permuted ? shape.nb[2] : shape.nb[1];
-  if (t.row_stride == 0 || shape.nb[3] == 0) return t;
-  if (permuted) {
+  const auto& storage = info(shape.dtype);
+  KvTensor t{&plan, memory + plan.offset, &hidden, shape.ne[2], shape.ne[1], 0, stream};
+  if (plan_.sparse) {
+    t.row_bytes = row_bytes(shape.dtype, shape.ne[0]);
+    return t;
+  }
+  t.parent_heads = t.parent_rows = 0;
+  const bool transposed = stream == Stream::k && problem_.layout.k_transposed;
+  if (shape.nb[2] == 0 || shape.nb[3] == 0) return t;
+  if (transposed) {
+    t.parent_rows = shape.nb[0] / shape.nb[1];
+    t.parent_heads = shape.nb[3] / shape.nb[2];
+    t.row_bytes = shape.nb[2] / shape.nb[0] * storage.block_bytes;
+  } else if (problem_.layout.permuted) {
     t.parent_heads = shape.nb[1] / shape.nb[2];
     t.parent_rows = shape.nb[3] / shape.nb[1];
+    t.row_bytes = shape.nb[2];
   } else {
     t.parent_rows = shape.nb[2] / shape.nb[1];
     t.parent_heads = shape.nb[3] / shape.nb[2];
+    t.row_bytes = shape.nb[1];
   }
   return t;
 }
@@ -113,21 +132,25 @@ void Filler::fill_kv_row(const KvTensor& t, std::int64_t index, Scratch& scratch
   const auto& shape = t.plan->shape;
   const std::int64_t j = index % t.parent_rows, h = index / t.parent_rows % t.parent_heads;
   const std::int64_t s = index / t.parent_rows / t.parent_heads;
-  std::byte* memory = t.memory + shape.offset(j, h, s);
-  const std::int64_t used_bytes = row_bytes(shape.dtype, shape.ne[0]);
+  std::byte* const place = t.memory + shape.offset(j, h, s);
+  const std::int64_t used_bytes = row_bytes(shape.dtype, shape.ne[0]), unit = info(shape.dtype).block_bytes;
+  scratch.blocks.resize(static_cast<std::size_t>(t.row_bytes));
+  std::byte* const row = shape.contiguous_rows() ? place : scratch.blocks.data();
   const bool inside = j < shape.ne[1] && h < shape.ne[2];
   const bool hidden = inside && hides(t, j, h, s);
-  const bool poisoned = hidden || (!inside && poisons(case_.poison, PoisonWhere::gaps));
-  const PoisonWhat what = poisoned ? case_.poison.what : PoisonWhat::none;
+  const PoisonWhat what = hidden ? case_.poison.what : inside ? PoisonWhat::none : what_at(PoisonWhere::heads);
   const std::uint64_t key = poison_key(t.stream, index);
   if (what == PoisonWhat::none || what == PoisonWhat::previous) {
     kv_values(hidden ? hidden_values_ : inside ? values_ : gap_values_, t, j, h, s, scratch.row.data());
-    encode_row(shape.dtype, scratch.row.data(), memory, shape.ne[0]);
+    encode_row(shape.dtype, scratch.row.data(), row, shape.ne[0]);
   } else {
-    fill_poison(what, shape.dtype, memory, used_bytes, key);
+    fill_poison(what, shape.dtype, row, used_bytes, key);
   }
-  const PoisonWhat pad = poisons(case_.poison, PoisonWhere::gaps) ? case_.poison.what : PoisonWhat::none;
-  fill_poison(pad, shape.dtype, memory + used_bytes, t.row_stride - used_bytes, ~key);
+  fill_poison(what_at(PoisonWhere::rows), shape.dtype, row + used_bytes, t.row_bytes - used_bytes, ~key);
+  if (shape.contiguous_rows()) return;
+  for (std::int64_t b = 0; b * unit < t.row_bytes; ++b) {
+    std::memcpy(place + b * shape.nb[0], row + b * unit, static_cast<std::size_t>(unit));
+  }
 }
 
 void Filler::fill_q_row(std::int64_t index, Scratch& scratch) const {
@@ -140,10 +163,17 @@ void Filler::fill_q_row(std::int64_t index, Scratch& scratch) const {
 
 void Filler::fill_mask_row(std::int64_t index, Scratch& scratch) const {
   const auto& shape = plan_.mask.shape;
-  const std::int64_t i = index % shape.ne[1], h = index / shape.ne[1] % shape.ne[2];
-  const std::int64_t s = index / shape.ne[1] / shape.ne[2];
+  const std::int64_t parent_rows = mask_memory_rows();
+  const std::int64_t i = index % parent_rows, h = index / parent_rows % shape.ne[2];
+  const std::int64_t s = index / parent_rows / shape.ne[2];
+  std::byte* memory = buffers_.mask + plan_.mask.offset + shape.offset(i, h, s);
+  const std::int64_t used_bytes = row_bytes(shape.dtype, shape.ne[0]);
+  const std::uint64_t key = poison_key(Stream::mask, index);
+  if (i >= shape.ne[1]) return fill_poison(what_at(PoisonWhere::mask_rows), shape.dtype, memory, shape.nb[1], key);
   mask_.row(i, h, s, scratch.row.data());
-  encode_row(shape.dtype, scratch.row.data(), buffers_.mask + plan_.mask.offset + shape.offset(i, h, s), shape.ne[0]);
+  encode_row(shape.dtype, scratch.row.data(), memory, shape.ne[0]);
+  if (plan_.sparse) return;
+  fill_poison(what_at(PoisonWhere::mask_cols), shape.dtype, memory + used_bytes, shape.nb[1] - used_bytes, key);
 }
 
 void Filler::fill_sinks() const {
@@ -159,15 +189,17 @@ void Filler::fill_sinks() const {
   }
 }
 
-// Bytes in front of the first element. Offsets are multiples of 2, so block types take the pattern of a half there.
-void Filler::fill_before(const TensorPlan& plan, std::byte* memory, PoisonWhere place, Stream stream) const {
+// Bytes in front of the first element and after the last. Offsets are multiples of 2, so block types take the pattern
+// of a half there.
+void Filler::fill_around(const TensorPlan& plan, std::byte* memory, PoisonWhere before, Stream stream) const {
   const DType type = is_quantised(plan.shape.dtype) ? DType::f16 : plan.shape.dtype;
-  const PoisonWhat what = poisons(case_.poison, place) ? case_.poison.what : PoisonWhat::none;
-  fill_poison(what, type, memory, plan.offset, poison_key(stream, -1));
+  fill_poison(what_at(before), type, memory, plan.offset, poison_key(stream, -1));
+  const std::int64_t rows = std::max<std::int64_t>(plan.shape.nb[3] * plan.shape.ne[3], 0);
+  const std::int64_t block = rows > 0 ? 0 : info(plan.shape.dtype).block_bytes;
   // An empty tensor's placeholder block, see plan_inputs.
-  if (plan.shape.nb[3] * plan.shape.ne[3] == 0) {
-    std::memset(memory + plan.offset, 0, static_cast<std::size_t>(plan.bytes - plan.offset));
-  }
+  std::memset(memory + plan.offset, 0, static_cast<std::size_t>(block));
+  const std::int64_t end = plan.offset + rows + block;
+  fill_poison(what_at(PoisonWhere::end), type, memory + end, plan.bytes - end, poison_key(stream, -2));
 }
 
 void Filler::run(int threads) {
@@ -175,18 +207,19 @@ void Filler::run(int threads) {
   const auto add_kv = [&](const TensorPlan& plan, std::byte* memory, const std::vector<std::uint8_t>& hidden,
                           Stream stream) {
     const KvTensor t = kv_tensor(plan, memory, hidden, stream);
-    jobs.push_back({t.parent_rows * t.parent_heads * plan.shape.ne[3], plan.shape.ne[0],
+    jobs.push_back({t.rows(), plan.shape.ne[0],
                     [this, t](std::int64_t index, Scratch& scratch) { fill_kv_row(t, index, scratch); }});
-    fill_before(plan, memory, PoisonWhere::gaps, stream);
+    fill_around(plan, memory, PoisonWhere::gaps, stream);
   };
   const auto rows_of = [](const TensorPlan& plan) { return plan.shape.ne[1] * plan.shape.ne[2] * plan.shape.ne[3]; };
-  fill_before(plan_.q, buffers_.q, PoisonWhere::gaps, Stream::q);
+  fill_around(plan_.q, buffers_.q, PoisonWhere::gaps, Stream::q);
   jobs.push_back({rows_of(plan_.q), problem_.d_k, [this](std::int64_t i, Scratch& s) { fill_q_row(i, s); }});
   add_kv(plan_.k, buffers_.k, hidden_k_, Stream::k);
   if (!plan_.v_view_of_k) add_kv(plan_.v, buffers_.v, hidden_v_, Stream::v);
   if (problem_.mask.present()) {
-    fill_before(plan_.mask, buffers_.mask, PoisonWhere::mask_padding, Stream::mask);
-    jobs.push_back({rows_of(plan_.mask), problem_.n_kv, [this](std::int64_t i, Scratch& s) { fill_mask_row(i, s); }});
+    fill_around(plan_.mask, buffers_.mask, PoisonWhere::mask_padding, Stream::mask);
+    const std::int64_t rows = mask_memory_rows() * plan_.mask.shape.ne[2] * plan_.mask.shape.ne[3];
+    jobs.push_back({rows, problem_.n_kv, [this](std::int64_t i, Scratch& s) { fill_mask_row(i, s); }});
   }
   if (problem_.sinks.kind != SinkKind::none) fill_sinks();
 
@@ -207,7 +240,7 @@ void Filler::run(int threads) {
   }
   std::atomic<std::size_t> next{0};
   const auto work = [&] {
-    Scratch scratch{std::vector<float>(static_cast<std::size_t>(longest))};
+    Scratch scratch{std::vector<float>(static_cast<std::size_t>(longest)), {}};
     for (std::size_t p = next++; p < pieces.size(); p = next++) {
       for (std::int64_t row = pieces[p].first; row < pieces[p].end; ++row) pieces[p].job->fill(row, scratch);
     }
@@ -228,7 +261,21 @@ TensorView view_of(const TensorPlan& plan, const std::byte* memory) {
 
 constexpr std::int64_t kAlign = 64;
 std::int64_t aligned(std::int64_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
-void free_aligned(std::byte* memory) { ::operator delete[](memory, std::align_val_t{kAlign}); }
+
+using Memory = std::unique_ptr<std::byte[], std::function<void(std::byte*)>>;
+
+Memory allocate(std::int64_t bytes) {
+  return {static_cast<std::byte*>(::operator new[](static_cast<std::size_t>(bytes), std::align_val_t{kAlign})),
+          [](std::byte* memory) { ::operator delete[](memory, std::align_val_t{kAlign}); }};
+}
+
+// Zeros that take memory where they are written.
+Memory reserve(std::int64_t bytes) {
+  const auto size = static_cast<std::size_t>(bytes);
+  void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) throw std::bad_alloc();
+  return {static_cast<std::byte*>(memory), [size](std::byte* at) { munmap(at, size); }};
+}
 
 }  // namespace
 
@@ -277,13 +324,13 @@ MutableTensorView output_view(const InputPlan& plan, const InputBuffers& buffers
 }
 
 OwnedInputs::OwnedInputs(const Case& c, int threads)
-    : case_(std::make_unique<Case>(c)), plan_(plan_inputs(case_->problem)), memory_(nullptr, free_aligned) {
+    : case_(std::make_unique<Case>(c)), plan_(plan_inputs(case_->problem)) {
   const std::pair<const TensorPlan*, std::byte**> parts[] = {
       {&plan_.q, &buffers_.q},       {&plan_.k, &buffers_.k},         {&plan_.v, &buffers_.v},
       {&plan_.mask, &buffers_.mask}, {&plan_.sinks, &buffers_.sinks}, {&plan_.out, &buffers_.out}};
   std::int64_t total = 0;
   for (const auto& [plan, memory] : parts) total += aligned(plan->bytes);
-  memory_.reset(static_cast<std::byte*>(::operator new[](static_cast<std::size_t>(total), std::align_val_t{kAlign})));
+  memory_ = plan_.sparse ? reserve(total) : allocate(total);
   std::byte* next = memory_.get();
   for (const auto& [plan, memory] : parts) {
     if (plan->bytes > 0) *memory = next;

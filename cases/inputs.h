@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <span>
 
@@ -15,7 +16,8 @@ struct InputBuffers {
   std::byte *q = nullptr, *k = nullptr, *v = nullptr, *mask = nullptr, *sinks = nullptr, *out = nullptr;
 };
 
-// Fills every byte of every allocation: values, then what the case's poison puts beyond, between and around them.
+// Fills every byte of every allocation: values, then what the case's poison puts beyond, between and around them. Where
+// plan.sparse, only the views and what lies before and after them: the rest must be zero, and stays untouched.
 // A pure function of text(c): same bytes on every machine, whatever `threads` is.
 void fill_inputs(const Case& c, const InputPlan& plan, const InputBuffers& buffers, int threads = 1);
 
@@ -38,7 +40,7 @@ class OwnedInputs {
  private:
   std::unique_ptr<Case> case_;
   InputPlan plan_;
-  std::unique_ptr<std::byte[], void (*)(std::byte*)> memory_;
+  std::unique_ptr<std::byte[], std::function<void(std::byte*)>> memory_;
   InputBuffers buffers_;
   AttentionInputs inputs_;
   MutableTensorView output_;

@@ -4,6 +4,7 @@
 #include <rapidcheck/gtest.h>
 #include <xxhash.h>
 
+#include <cmath>
 #include <cstring>
 
 #include "cases/families.h"
@@ -63,7 +64,7 @@ TEST(FillInputs, EightThreadsWriteTheBytesOfOne) {
 RC_GTEST_PROP(FillInputs, WritesEveryByteOfEveryAllocation, ()) {
   Case c = testing::random_case();
   c.poison.what = static_cast<PoisonWhat>(*rc::gen::inRange(0, 8));
-  c.poison.where = static_cast<PoisonWhere>(*rc::gen::inRange(0, 5));
+  c.poison.where = static_cast<PoisonWhere>(*rc::gen::inRange(0, 10));
   c.data.terms = {{std::string((*rc::gen::elementOf(families())).name), 0, false}};
   RC_ASSERT(bytes_of(c, 1, std::byte{0x00}) == bytes_of(c, 3, std::byte{0xa5}));
 }
@@ -86,6 +87,40 @@ RC_GTEST_PROP(FillInputs, LayoutMovesValuesButChangesNone, ()) {
   RC_ASSERT(same(a.inputs().k, b.inputs().k));
   RC_ASSERT(same(a.inputs().v, b.inputs().v));
   if (a.inputs().mask.present()) RC_ASSERT(same(a.inputs().mask, b.inputs().mask));
+}
+
+TEST(FillInputs, TransposedKeysHoldTheSameValues) {
+  for (const char* type : {"f16", "f32", "q8_0"}) {
+    const std::string problem =
+        std::string("d=64 n_head=4 n_head_kv=2 n_seq=2 n_kv=9 poison=rows:nan mask=used:5 kv=") + type + " layout=";
+    const OwnedInputs plain(parsed(problem + "0123")), turned(parsed(problem + "0213+kt+cache:12+heads:3+pad:32"));
+    const TensorView &a = plain.inputs().k, &b = turned.inputs().k;
+    EXPECT_EQ(b.nb[1], info(b.dtype).block_bytes);
+    EXPECT_EQ(b.nb[0], 12 * b.nb[1]);
+    for (std::int64_t s = 0; s < 2; ++s)
+      for (std::int64_t h = 0; h < 2; ++h)
+        for (std::int64_t j = 0; j < 9; ++j)
+          for (std::int64_t e = 0; e < 64; ++e) ASSERT_EQ(element(a, e, j, h, s), element(b, e, j, h, s)) << type;
+    TensorView beyond = b;  // the pad, which is poisoned
+    beyond.ne[0] = 96;
+    EXPECT_TRUE(std::isnan(element(beyond, 64, 0, 0, 0))) << type;
+    EXPECT_EQ(turned.plan().k.bytes, 12 * 3 * 2 * row_bytes(b.dtype, 96));
+  }
+}
+
+TEST(FillInputs, SparseLayoutsSpanMoreThanTheyHold) {
+  const OwnedInputs in(
+      parsed("d=64 n_head=2 n_seq=2 n_q=3 n_kv=5 mask=random+per-seq "
+             "layout=cache:40000000+mask-rows:500000000+sparse poison=gaps:nan"));
+  const TensorView &k = in.inputs().k, &mask = in.inputs().mask;
+  EXPECT_GT(k.offset(0, 1, 0), std::int64_t{1} << 32);
+  EXPECT_GT(mask.offset(0, 0, 1), std::int64_t{1} << 32);
+  const OwnedInputs plain(parsed("d=64 n_head=2 n_seq=2 n_q=3 n_kv=5 mask=random+per-seq"));
+  for (std::int64_t s = 0; s < 2; ++s) {
+    for (std::int64_t h = 0; h < 2; ++h) EXPECT_EQ(std::memcmp(k.row(4, h, s), plain.inputs().k.row(4, h, s), 128), 0);
+    EXPECT_EQ(std::memcmp(mask.row(2, 0, s), plain.inputs().mask.row(2, 0, s), 10), 0);
+  }
+  EXPECT_EQ(*k.row(5, 0, 0), std::byte{0});  // the gap
 }
 
 TEST(FillInputs, AShrunkProblemKeepsTheRowsItKeeps) {

@@ -28,26 +28,48 @@ TensorPlan plan_rows(DType type, const Extents& e, const LayoutSpec& layout) {
   nb[3] = row * e.parent_heads * e.parent_n;
   plan.offset = aligned_offset(type, layout.offset);
   // A tensor without elements still gets one block, so that its pointer is one: bytes == 0 means absent.
-  plan.bytes = plan.offset + std::max<std::int64_t>(nb[3] * e.seqs, info(type).block_bytes);
+  plan.bytes =
+      plan.offset + std::max<std::int64_t>(nb[3] * e.seqs, info(type).block_bytes) + aligned_offset(type, layout.tail);
   return plan;
 }
 
-TensorPlan plan_contiguous(DType type, std::array<std::int64_t, 4> ne, std::int64_t offset) {
-  const Extents e{ne[0], ne[1], ne[2], ne[3], ne[0], ne[1], ne[2]};
-  LayoutSpec layout;
-  layout.offset = offset;
-  return plan_rows(type, e, layout);
+TensorPlan plan_contiguous(std::array<std::int64_t, 4> ne) {
+  return plan_rows(DType::f32, {ne[0], ne[1], ne[2], ne[3], ne[0], ne[1], ne[2]}, {});
+}
+
+// Columns of blocks are n keys apart, so that the keys of one column lie side by side.
+void transpose_keys(TensorPlan& plan, const Extents& e) {
+  const auto& storage = info(plan.shape.dtype);
+  auto& nb = plan.shape.nb;
+  nb[1] = storage.block_bytes;
+  nb[0] = nb[1] * e.parent_n;
+  nb[2] = nb[0] * (e.parent_d / storage.block);
+  nb[3] = nb[2] * e.parent_heads;
 }
 
 // K or V: a prefix in keys, heads and columns of a parent that may be larger in each. The pad is rounded up to whole
 // blocks, and a cache or parent smaller than the view counts as none.
-TensorPlan plan_kv(const AttentionProblem& p, DType type, std::int64_t d, std::int64_t heads) {
+Extents kv_extents(const AttentionProblem& p, DType type, std::int64_t d, std::int64_t heads) {
   const LayoutSpec& layout = p.layout;
   const std::int64_t pad = round_up(std::max<std::int64_t>(layout.pad, 0), info(type).block);
-  return plan_rows(
-      type,
-      {d, p.n_kv, heads, p.n_seq_kv, d + pad, std::max(layout.cache, p.n_kv), std::max(layout.parent_heads, heads)},
-      layout);
+  return {d, p.n_kv, heads, p.n_seq_kv, d + pad, std::max(layout.cache, p.n_kv), std::max(layout.parent_heads, heads)};
+}
+
+TensorPlan plan_k(const AttentionProblem& p) {
+  const Extents e = kv_extents(p, p.k_type, p.d_k, p.n_head_kv);
+  TensorPlan plan = plan_rows(p.k_type, e, p.layout);
+  if (p.layout.k_transposed) transpose_keys(plan, e);
+  return plan;
+}
+
+TensorPlan plan_mask(const AttentionProblem& p) {
+  const std::int64_t heads = p.mask.per_head ? p.n_head : 1, seqs = p.mask.per_seq ? p.n_seq : 1;
+  LayoutSpec layout;
+  layout.offset = p.layout.offset;
+  layout.tail = p.layout.tail;
+  return plan_rows(p.mask.type,
+                   {p.n_kv, p.n_q, heads, seqs, p.n_kv + p.layout.mask_cols, p.n_q + p.layout.mask_rows, heads},
+                   layout);
 }
 
 }  // namespace
@@ -55,7 +77,7 @@ TensorPlan plan_kv(const AttentionProblem& p, DType type, std::int64_t d, std::i
 InputPlan plan_inputs(const AttentionProblem& p) {
   InputPlan plan;
   plan.q = plan_rows(DType::f32, {p.d_k, p.n_q, p.n_head, p.n_seq, p.d_k, p.n_q, p.n_head}, p.layout);
-  plan.k = plan_kv(p, p.k_type, p.d_k, p.n_head_kv);
+  plan.k = plan_k(p);
   if (p.layout.v_view_of_k) {
     plan.v_view_of_k = true;
     plan.v = plan.k;
@@ -63,14 +85,12 @@ InputPlan plan_inputs(const AttentionProblem& p) {
     plan.v.shape.ne[2] = p.n_head_v;
     plan.v.bytes = 0;
   } else {
-    plan.v = plan_kv(p, p.v_type, p.d_v, p.n_head_v);
+    plan.v = plan_rows(p.v_type, kv_extents(p, p.v_type, p.d_v, p.n_head_v), p.layout);
   }
-  if (p.mask.present()) {
-    plan.mask = plan_contiguous(
-        p.mask.type, {p.n_kv, p.n_q, p.mask.per_head ? p.n_head : 1, p.mask.per_seq ? p.n_seq : 1}, p.layout.offset);
-  }
-  if (p.sinks.kind != SinkKind::none) plan.sinks = plan_contiguous(DType::f32, {p.n_head, 1, 1, 1}, 0);
-  plan.out = plan_contiguous(DType::f32, {p.d_v, p.n_head, p.n_q, p.n_seq}, 0);
+  if (p.mask.present()) plan.mask = plan_mask(p);
+  if (p.sinks.kind != SinkKind::none) plan.sinks = plan_contiguous({p.n_head, 1, 1, 1});
+  plan.out = plan_contiguous({p.d_v, p.n_head, p.n_q, p.n_seq});
+  plan.sparse = p.layout.sparse;
   return plan;
 }
 

@@ -11,6 +11,7 @@ namespace {
 
 constexpr float kHidden = -std::numeric_limits<float>::infinity();
 constexpr std::int64_t kShifts = 8;
+constexpr std::int64_t kFiniteBlock = 32, kFiniteLeft = 128;
 
 std::int64_t floor_div(std::int64_t a, std::int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0) ? 1 : 0); }
 
@@ -79,7 +80,17 @@ bool is_dead(const AttentionProblem& p, DeadRows where, std::int64_t i, std::int
 std::uint64_t plane_row(std::int64_t i, std::int64_t plane) { return row_id(i, plane & 0xffff, plane >> 16); }
 
 bool adds_values(MaskKind kind) {
-  return kind == MaskKind::random || kind == MaskKind::finite || kind == MaskKind::ggml;
+  switch (kind) {
+    case MaskKind::random:
+    case MaskKind::finite:
+    case MaskKind::finite_rows:
+    case MaskKind::finite_blocks:
+    case MaskKind::finite_left:
+    case MaskKind::ggml:
+      return true;
+    default:
+      return false;
+  }
 }
 
 // Row buffers of one call.
@@ -170,6 +181,11 @@ void MaskRows::hide_seeded_blocks(const MaskTerm& term, std::int64_t i, std::int
   }
 }
 
+bool MaskRows::in_finite_block(std::int64_t i, std::int64_t j, std::int64_t plane) const {
+  const std::uint64_t row = rng_of(seed_, Stream::finite_blocks).bits(plane_row(i / kFiniteBlock, plane));
+  return (mix64(row + static_cast<std::uint64_t>(j / kFiniteBlock)) >> 63) != 0;
+}
+
 bool MaskRows::bias_row(const MaskTerm& term, std::int64_t i, std::int64_t plane, float* values) const {
   const std::int64_t n = problem_->n_kv;
   switch (term.kind) {
@@ -182,6 +198,15 @@ bool MaskRows::bias_row(const MaskTerm& term, std::int64_t i, std::int64_t plane
     }
     case MaskKind::finite:
       std::fill(values, values + n, static_cast<float>(term.arg));
+      return false;
+    case MaskKind::finite_rows:
+      std::fill(values, values + n, (i + plane) % 3 == 0 ? static_cast<float>(term.arg) : 0.0F);
+      return false;
+    case MaskKind::finite_blocks:
+      for (std::int64_t j = 0; j < n; ++j) values[j] = in_finite_block(i, j, plane) ? static_cast<float>(term.arg) : 0;
+      return false;
+    case MaskKind::finite_left:
+      for (std::int64_t j = 0; j < n; ++j) values[j] = j < kFiniteLeft ? static_cast<float>(term.arg) : 0;
       return false;
     default:
       ggml_row(i, plane, values);

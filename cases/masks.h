@@ -21,8 +21,10 @@ struct KeyRange {
 //   left                              shift keys more hidden, but not all
 //   document                          document borders move back by shift keys
 //   dead                              the dead rows move by p, cyclically
-//   blocks, random, ggml              seeded per plane
-//   zeros, finite                     the same in every plane
+//   finite-rows                       the rows move by p, cyclically
+//   blocks, random, finite-blocks,    seeded per plane
+//   ggml
+//   zeros, finite, finite-left        the same in every plane
 class MaskRows {
  public:
   MaskRows(const AttentionProblem& problem, std::uint64_t seed);
@@ -46,6 +48,7 @@ class MaskRows {
   void draw_ggml_blocks();
   // What a term adds to every key; true when it needs rounding to f16.
   bool bias_row(const MaskTerm& term, std::int64_t i, std::int64_t plane, float* values) const;
+  bool in_finite_block(std::int64_t i, std::int64_t j, std::int64_t plane) const;
   void hide_seeded_blocks(const MaskTerm& term, std::int64_t i, std::int64_t plane, float* values) const;
   void ggml_row(std::int64_t i, std::int64_t plane, float* values) const;
 

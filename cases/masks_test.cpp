@@ -64,7 +64,10 @@ RC_GTEST_PROP(MaskRows, EveryTermHidesWhatItsFormulaHides, ()) {
   double bias = 0;
   for (int terms = *rc::gen::inRange(1, 4); terms > 0; --terms) {
     const MaskTerm term = testing::random_mask_term(p.n_kv);
-    if (term.kind == MaskKind::blocks || term.kind == MaskKind::random || term.kind == MaskKind::ggml) continue;
+    if (term.kind == MaskKind::blocks || term.kind == MaskKind::random || term.kind == MaskKind::ggml ||
+        term.kind == MaskKind::finite_rows || term.kind == MaskKind::finite_blocks ||
+        term.kind == MaskKind::finite_left)
+      continue;
     p.mask.terms.push_back(term);
     if (term.kind == MaskKind::finite) bias = std::fmax(-65504.0, bias + term.arg);
   }
@@ -101,6 +104,37 @@ RC_GTEST_PROP(MaskRows, VisibleRangeAndVisibleKeysAgreeWithTheRows, ()) {
     }
   }
   RC_ASSERT(seen == mask.visible_keys(0, 0));
+}
+
+TEST(MaskRows, FinitePartsBiasAndHideNothing) {
+  AttentionProblem p;
+  p.n_q = 64;
+  p.n_kv = 200;
+  const auto biased = [&](MaskKind kind) {
+    p.mask.terms = {{kind, -65504, DeadRows::none}};
+    const MaskRows mask(p, 3);
+    std::vector<std::vector<bool>> out;
+    for (std::int64_t i = 0; i < p.n_q; ++i) {
+      out.emplace_back();
+      for (const float value : row_of(mask, p.n_kv, i, 0, 0)) {
+        EXPECT_TRUE(value == 0 || value == -65504);
+        out.back().push_back(value != 0);
+      }
+    }
+    return out;
+  };
+  const auto rows = biased(MaskKind::finite_rows), left = biased(MaskKind::finite_left);
+  const auto blocks = biased(MaskKind::finite_blocks);
+  std::size_t count = 0;
+  for (std::size_t i = 0; i < 64; ++i)
+    for (std::size_t j = 0; j < 200; ++j) {
+      EXPECT_EQ(rows[i][j], i % 3 == 0);
+      EXPECT_EQ(left[i][j], j < 128);
+      EXPECT_EQ(blocks[i][j], blocks[i & ~std::size_t{31}][j & ~std::size_t{31}]);
+      count += blocks[i][j] ? 1 : 0;
+    }
+  EXPECT_GT(count, 64 * 200 / 5);
+  EXPECT_LT(count, 64 * 200 * 4 / 5);
 }
 
 AttentionProblem masked(MaskTerm term, std::int64_t n_q, std::int64_t n_kv) {

@@ -47,7 +47,12 @@ void repeat(std::byte* memory, std::int64_t unit, std::int64_t bytes) {
 }  // namespace
 
 bool poisons(const PoisonSpec& poison, PoisonWhere place) {
-  return poison.what != PoisonWhat::none && (poison.where == PoisonWhere::everywhere || poison.where == place);
+  const PoisonWhere where = poison.where;
+  if (poison.what == PoisonWhat::none) return false;
+  if (where == PoisonWhere::everywhere || where == place) return true;
+  if (where == PoisonWhere::gaps)
+    return place == PoisonWhere::rows || place == PoisonWhere::heads || place == PoisonWhere::end;
+  return where == PoisonWhere::mask_padding && (place == PoisonWhere::mask_rows || place == PoisonWhere::mask_cols);
 }
 
 std::uint64_t seed_at(const Case& c, PoisonWhere place) {

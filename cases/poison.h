@@ -10,13 +10,19 @@
 
 namespace attest {
 
-// Places (PoisonSpec::where); `everywhere` is all four:
+// Places (PoisonSpec::where); `everywhere` is all of them:
 //   hidden        K and V rows below n_kv of keys that no query, head or sequence reading them may see
-//   gaps          row pads, cache rows from n_kv on, parent heads beyond K's and V's own, bytes before Q, K and V
-//   mask_padding  bytes before the mask
+//   gaps          rows, heads, end and the bytes before Q, K and V
+//     rows        between rows: pads at the end of each row of K and V
+//     heads       between heads: cache rows from n_kv on, parent heads beyond K's and V's own
+//     end         after the last element of Q, K, V and the mask (layout=tail:BYTES)
+//   mask_padding  mask_rows, mask_cols and the bytes before the mask
+//     mask_rows   rows of the mask beyond n_q (layout=mask-rows:N)
+//     mask_cols   columns of the mask beyond n_kv (layout=mask-cols:N)
 //   output        the output before the call
-// Unpoisoned: hidden keys and rows outside the view hold values of the same data family, pads and bytes before a
-// tensor are 0, the output holds NaNs of the bit pattern 0x7fc0dead.
+// Unpoisoned: hidden keys and rows outside the view hold values of the same data family; pads, mask padding and bytes
+// before and after a tensor are 0; the output holds NaNs of the bit pattern 0x7fc0dead. In a sparse layout
+// rows, heads, mask_rows and mask_cols do not exist: no byte there is ever written.
 bool poisons(const PoisonSpec& poison, PoisonWhere place);
 
 inline constexpr std::uint32_t kOutputPrefill = 0x7fc0dead;

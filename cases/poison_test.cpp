@@ -156,6 +156,43 @@ TEST(Poison, OutputHoldsNanUntilPoisonSaysOtherwise) {
   EXPECT_NE(first_word("poison=output:previous:3"), 0x7fc0dead);
 }
 
+// Every place of poison.h in one layout: which bytes differ from the unpoisoned case.
+TEST(Poison, EveryPlaceIsItsOwn) {
+  const std::string problem =
+      "d=64 n_head=2 n_q=3 n_kv=8 kv=f16 mask=used:6 layout=cache:10+heads:3+pad:8+offset:4+tail:6+mask-rows:2+"
+      "mask-cols:5";
+  const OwnedInputs plain(parsed(problem));
+  struct Changed {
+    std::int64_t k, mask;
+  };
+  const auto changed = [&](const std::string& where) {
+    const OwnedInputs in(parsed(problem + " poison=" + where + ":60000"));
+    const auto differing = [](const std::byte* a, const std::byte* b, std::int64_t bytes) {
+      std::int64_t count = 0;
+      for (std::int64_t at = 0; at < bytes; at += 2) count += std::memcmp(a + at, b + at, 2) != 0 ? 2 : 0;
+      return count;
+    };
+    return Changed{differing(plain.buffers().k, in.buffers().k, plain.plan().k.bytes),
+                   differing(plain.buffers().mask, in.buffers().mask, plain.plan().mask.bytes)};
+  };
+  const auto expect = [&](const std::string& where, std::int64_t k, std::int64_t mask) {
+    const Changed c = changed(where);
+    EXPECT_EQ(c.k, k) << where;
+    EXPECT_EQ(c.mask, mask) << where;
+  };
+  constexpr std::int64_t kRow = 128, kPads = 30 * 16, kOutside = (30 - 16) * kRow, kMaskRow = 2 * 13;
+  expect("hidden", 2 * 2 * kRow, 0);
+  expect("rows", kPads, 0);
+  expect("heads", kOutside, 0);
+  expect("end", 6, 6);
+  expect("mask-rows", 0, 2 * kMaskRow);
+  expect("mask-cols", 0, 3 * 10);
+  expect("mask-padding", 0, 2 * kMaskRow + 3 * 10 + 4);
+  expect("gaps", kPads + kOutside + 6 + 4, 6);
+  expect("output", 0, 0);
+  expect("everywhere", 2 * 2 * kRow + kPads + kOutside + 6 + 4, 2 * kMaskRow + 3 * 10 + 4 + 6);
+}
+
 TEST(Poison, MaskPaddingIsWhatLiesBeforeTheMask) {
   const OwnedInputs in(parsed("d=64 n_kv=8 mask=causal layout=offset:6 poison=mask-padding:60000"));
   for (std::int64_t b = 0; b < 6; b += 2) {

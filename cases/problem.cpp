@@ -70,8 +70,9 @@ Broken check_memory(const AttentionProblem& p) {
     return Violation{"n_q", "makes Q or the output larger than 2^44 elements", "", {"d_k", "d_v", "n_head", "n_seq"}};
   }
   const double planes = real(p.mask.per_head ? p.n_head : 1) * real(p.mask.per_seq ? p.n_seq : 1);
-  if (p.mask.present() && real(p.n_q) * real(p.n_kv) * planes > kMaxElements) {
-    return Violation{"mask", "is larger than 2^44 elements", "", {"n_q", "n_kv", "n_head", "n_seq"}};
+  if (p.mask.present() &&
+      real(p.n_q + p.layout.mask_rows) * real(p.n_kv + p.layout.mask_cols) * planes > kMaxElements) {
+    return Violation{"mask", "is larger than 2^44 elements", "", {"n_q", "n_kv", "n_head", "n_seq", "layout"}};
   }
   return {};
 }
@@ -98,7 +99,10 @@ Broken check_mask_term(const AttentionProblem& p, const MaskTerm& term) {
       if (term.where == DeadRows::none) return Violation{"mask", "dead names no rows", "dead:first, dead:all ..."};
       return {};
     case MaskKind::random:
-    case MaskKind::finite: {
+    case MaskKind::finite:
+    case MaskKind::finite_rows:
+    case MaskKind::finite_blocks:
+    case MaskKind::finite_left: {
       const std::string_view name = term.kind == MaskKind::random ? "random" : "finite";
       const double limit = p.mask.type == DType::f16 ? 65504.0 : std::numeric_limits<float>::max();
       if (!(std::fabs(term.arg) <= limit)) {
@@ -169,6 +173,17 @@ Broken check_layout(const AttentionProblem& p) {
   if (at.offset < 0 || at.offset > kMaxTokens || at.offset % 2 != 0) {
     return wrong({}, fmt::format("offset:{} is odd: halves would lie across their alignment", at.offset));
   }
+  if (at.tail < 0 || at.tail > kMaxTokens || at.tail % 2 != 0) {
+    return wrong({}, fmt::format("tail:{} is odd: what lies there is written in halves", at.tail));
+  }
+  for (const auto& [name, count] : {std::pair{"mask-rows", at.mask_rows}, std::pair{"mask-cols", at.mask_cols}}) {
+    if (count < 0 || count > kMaxTokens) return wrong({}, fmt::format("{}:{} is out of range", name, count));
+    if (count > 0 && !p.mask.present()) {
+      return wrong({"mask"}, fmt::format("{}:{} pads a mask that is not there", name, count));
+    }
+  }
+  if (at.k_transposed && at.v_view_of_k)
+    return wrong({}, "kt and v-in-k exclude each other: V would be transposed too");
   if (!at.v_view_of_k) return {};
   if (p.k_type != p.v_type) {
     return wrong({"k", "v"},

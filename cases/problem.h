@@ -26,6 +26,9 @@ enum class MaskKind : std::uint8_t {
   document,         // block-diagonal: query and key see each other only inside the same document of arg keys
   dead,             // rows hidden whole: see MaskTerm::where
   finite,           // every entry gets the finite value arg (e.g. -65504): a bias, not hidden
+  finite_rows,      // every third row gets the finite value arg, whole
+  finite_blocks,    // seeded blocks of 32 x 32 entries get the finite value arg, about half of them
+  finite_left,      // the first 128 keys get the finite value arg
   ggml,             // test-backend-ops: uniform(-1, 1) with seeded -inf blocks
 };
 
@@ -64,6 +67,11 @@ struct LayoutSpec {
   std::int64_t offset = 0;        // bytes before the first element of Q, K, V and the mask
   bool v_view_of_k = false;       // V is the first d_v columns of K (MLA)
   bool left_aligned = false;      // allocations begin, instead of end, against a guard page: shows reads before them
+  std::int64_t tail = 0;          // bytes after the last element of Q, K, V and the mask, in their allocations
+  std::int64_t mask_rows = 0;     // rows of the mask's memory beyond n_q, in every plane
+  std::int64_t mask_cols = 0;     // columns of the mask's memory beyond n_kv, in every row
+  bool k_transposed = false;      // "kt": the keys of K lie side by side, its columns (blocks) n_kv apart
+  bool sparse = false;            // nothing is written outside the views: huge strides cost address space only
   bool operator==(const LayoutSpec&) const = default;
 };
 
@@ -108,6 +116,7 @@ struct TensorPlan {
 struct InputPlan {
   TensorPlan q, k, v, mask, sinks, out;
   bool v_view_of_k = false;  // v.bytes == 0 and v.offset counts inside K's allocation
+  bool sparse = false;       // allocations must be zero and need memory only where fill_inputs() writes
 };
 InputPlan plan_inputs(const AttentionProblem& problem);
 

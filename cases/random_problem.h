@@ -19,7 +19,9 @@ inline MaskTerm random_mask_term(std::int64_t n_kv) {
   if (kind == MaskKind::window || kind == MaskKind::document) term.arg = *rc::gen::inRange(1, 12);
   if (kind == MaskKind::blocks) term.arg = *rc::gen::element(0, 2, 3);
   if (kind == MaskKind::random) term.arg = *rc::gen::element(1.0, 2.5);
-  if (kind == MaskKind::finite) term.arg = *rc::gen::element(-65504.0, 1.5);
+  if (kind == MaskKind::finite || kind == MaskKind::finite_rows || kind == MaskKind::finite_blocks ||
+      kind == MaskKind::finite_left)
+    term.arg = *rc::gen::element(-65504.0, 1.5);
   if (kind == MaskKind::dead) term.where = static_cast<DeadRows>(*rc::gen::inRange(1, 6));
   return term;
 }
@@ -49,11 +51,14 @@ inline Case random_case() {
   p.layout.pad = *inRange(0, 3) * std::max(info(p.k_type).block, info(p.v_type).block);
   p.layout.offset = 2 * *inRange(0, 20);
   p.layout.left_aligned = *rc::gen::arbitrary<bool>();
+  p.layout.tail = 2 * *inRange(0, 20);
   for (int terms = *inRange(0, 4); terms > 0; --terms) p.mask.terms.push_back(random_mask_term(p.n_kv));
   if (p.mask.present()) {
     p.mask.type = *rc::gen::element(DType::f16, DType::f32);
     p.mask.per_head = *rc::gen::arbitrary<bool>();
     p.mask.per_seq = *rc::gen::arbitrary<bool>();
+    p.layout.mask_rows = *inRange(0, 3);
+    p.layout.mask_cols = *inRange(0, 3);
   }
   p.sinks.kind = static_cast<SinkKind>(*inRange(0, 4));
   p.sinks.arg = 3;

@@ -20,7 +20,9 @@ enum class Stream : std::uint64_t {
   direction,
   choice,
   poison,
-  output
+  output,
+  finite_blocks,
+  outlier_channel
 };
 
 inline Rng rng_of(std::uint64_t seed, Stream stream) { return Rng(seed, static_cast<std::uint64_t>(stream)); }

@@ -10,6 +10,7 @@ namespace {
 
 constexpr float kMaxStoredV = 60000.0F;
 constexpr double kOnehotScore = 2000;
+constexpr double kOutlierScore = 3;  // deviation of the scores
 
 using Column = std::uint32_t;
 
@@ -68,6 +69,11 @@ void ValueRows::plan_scores() {
     case Family::normal:
       noise_q_ = problem_->scale == 0 ? 1.0F : q_noise(data_.scores_arg);
       return;
+    case Family::outlier_channel: {
+      const double others = static_cast<double>(problem_->d_k - 1), size = data_.scores_arg * data_.scores_arg;
+      noise_q_ = cut(kOutlierScore / (std::abs(c) * std::sqrt(others + size)), kMaxDeviation);
+      return;
+    }
     case Family::huge: {
       const double shared = std::sqrt(std::abs(data_.scores_arg) / (std::abs(c) * root_d));
       noise_q_ = noise_k_ = cut(shared, kMaxDeviation);
@@ -100,11 +106,25 @@ void ValueRows::plan_scores() {
       trend_ = problem_->softcap > 0 ? static_cast<double>(problem_->softcap) : 30;
       noise = unit = 0.5;
       break;
+    case Family::low: {
+      // K carries as much of the score as f16 holds to within its noise, so that the scores stay close together.
+      trend_ = data_.scores_arg;
+      noise = 0.05;
+      unit = std::max(0.5, std::abs(trend_) / (kMaxDeviation / 2 * root_d));
+      break;
+    }
+    case Family::spike_first:
+    case Family::spike_last:
+      trend_ = data_.scores_arg;
+      unit = std::max(1.0 / 64, std::abs(trend_) / (kMaxDeviation / 2 * root_d));
+      break;
     default:
       return;
   }
   // K must not point along u by more than f16 holds, whatever score is wanted.
-  unit = std::max(unit, std::abs(trend_) / 64);
+  const bool own_unit =
+      data_.scores == Family::low || data_.scores == Family::spike_first || data_.scores == Family::spike_last;
+  if (!own_unit) unit = std::max(unit, std::abs(trend_) / 64);
   noise_q_ = q_noise(noise);
   along_q_ = cut(unit / c, kMaxDeviation * root_d);
   score_unit_ = unit;
@@ -119,8 +139,10 @@ std::int64_t ValueRows::needle(std::int64_t hk, std::int64_t sk) const {
   };
   switch (data_.scores) {
     case Family::needle_first:
+    case Family::spike_first:
       return used_.first;
     case Family::needle_last:
+    case Family::spike_last:
       return used_.end - 1;
     case Family::needle_edge: {
       const std::int64_t first = used_.first / 64 + 1, last = (used_.end - 1) / 64;
@@ -141,10 +163,15 @@ float ValueRows::along_k(std::int64_t j, std::int64_t hk, std::int64_t sk) const
       score = trend_ * (data_.scores == Family::rising ? place : 1 - place);
       break;
     }
+    case Family::low:
+      score = -trend_;
+      break;
     case Family::needle_first:
     case Family::needle_last:
     case Family::needle_edge:
     case Family::spike:
+    case Family::spike_first:
+    case Family::spike_last:
       score = j == needle(hk, sk) ? trend_ : 0;
       break;
     case Family::near_softcap:
@@ -200,6 +227,12 @@ void ValueRows::k_row(std::int64_t j, std::int64_t hk, std::int64_t sk, float* r
       return fill_integer(random, 3, row, n);
     case Family::onehot:
       return fill_signs(random, 1.0F, row, n);
+    case Family::outlier_channel: {
+      fill_normal(random, 1.0F, row, n);
+      const std::uint64_t drawn = rng_of(seed_, Stream::outlier_channel).bits(row_id(0, hk, sk)) >> 1;
+      row[drawn % n] *= static_cast<float>(data_.scores_arg);
+      return;
+    }
     default:
       fill_normal(random, noise_k_, row, n);
       if (along_q_ != 0) {

@@ -276,6 +276,51 @@ TEST(Families, EveryFamilyIsFiniteInEveryStorageType) {
     }
 }
 
+TEST(Families, LowPutsEveryScoreFarDownAndCloseTogether) {
+  for (const char* type : {"f32", "f16"}) {
+    for (const int depth : {50000, 70000}) {
+      const OwnedInputs in(
+          parsed("d=64 n_head=8 n_kv=300 data=low:" + std::to_string(depth) + " kv=" + std::string(type)));
+      for (std::int64_t h = 0; h < 8; ++h) {
+        const auto scores = raw_scores(in, 0, h);
+        const double mean = std::accumulate(scores.begin(), scores.end(), 0.0) / double(scores.size());
+        EXPECT_NEAR(mean, -depth, depth / 50.0) << type;
+        EXPECT_LT(deviation(scores), 8) << type;
+      }
+    }
+  }
+}
+
+TEST(Families, SpikesStandAsFarAboveTheTailAsAsked) {
+  for (const double gap : {4.71, 18.53}) {
+    const std::string arg = std::to_string(gap);
+    for (const char* type : {"f32", "f16", "q8_0"}) {
+      const auto first = scores_of_all_heads("d=64 n_kv=400 data=spike_first:" + arg + " kv=" + type);
+      const auto last = scores_of_all_heads("d=64 n_kv=400 mask=used:300 data=spike_last:" + arg + " kv=" + type);
+      EXPECT_EQ(argmax(first), 0U);
+      EXPECT_EQ(argmax(last), 299U);
+      const double room = type[0] == 'q' ? 0.25 : 0.08;
+      for (std::size_t j = 1; j < 400; ++j) EXPECT_NEAR(first[0] - first[j], gap, room) << type;
+      for (std::size_t j = 0; j < 299; ++j) EXPECT_NEAR(last[299] - last[j], gap, room) << type;
+    }
+  }
+}
+
+TEST(Families, OutlierChannelIsOneOfAHead) {
+  const OwnedInputs in(parsed("d=64 n_head=4 n_kv=400 data=outlier_channel"));
+  for (std::int64_t h = 0; h < 4; ++h) {
+    int large = 0;
+    for (std::int64_t e = 0; e < 64; ++e) {
+      std::vector<double> channel;
+      for (std::int64_t j = 0; j < 400; ++j) channel.push_back(double(element(in.inputs().k, e, j, h, 0)));
+      const double spread = deviation(channel);
+      EXPECT_TRUE((spread > 0.85 && spread < 1.15) || (spread > 85 && spread < 115)) << spread;
+      large += spread > 85 ? 1 : 0;
+    }
+    EXPECT_EQ(large, 1);
+  }
+}
+
 TEST(Families, GenericIsWhatCannotRoundAlike) {
   const auto generic = [](const std::string& line) { return is_generic(parsed(line)); };
   EXPECT_TRUE(generic("data=normal"));
@@ -291,6 +336,9 @@ TEST(Families, GenericIsWhatCannotRoundAlike) {
   EXPECT_FALSE(generic("data=v_scale:1e6"));
   EXPECT_FALSE(generic("data=v_shift:1000"));
   EXPECT_FALSE(generic("mask=finite:-65504"));
+  EXPECT_FALSE(generic("mask=finite-blocks:-65504"));
+  EXPECT_FALSE(generic("data=low"));
+  EXPECT_FALSE(generic("data=spike_first"));  // a tail so flat that its weights round alike
 }
 
 TEST(Families, TwoTermsForTheSameTensorsAreAnError) {

@@ -267,12 +267,34 @@ TEST(ErrorBudget, EveryPromiseThatIsWithdrawnWidensTheBudget) {
   wider([](ArithmeticContract& c) { c.eps_exp = 1e-5; });
   wider([](ArithmeticContract& c) { c.u_p = kUnitBf16; });
   wider([](ArithmeticContract& c) { c.omega = 0x1p-12; });
+  wider([](ArithmeticContract& c) { c.drop = 0.9; });
   wider([](ArithmeticContract& c) { c.u_acc = kUnitF16; });
   wider([](ArithmeticContract& c) { c.omega_acc = 0x1p-12; });
   wider([](ArithmeticContract& c) { c.u_l = kUnitF16; });
   wider([](ArithmeticContract& c) { c.u_out = kUnitF16; });
   wider([](ArithmeticContract& c) { c.omega_out = 0x1p-12; });
   wider([](ArithmeticContract& c) { c.order = SumOrder::unknown; });
+}
+
+TEST(ErrorBudget, DroppedWeightsWidenTheBudgetByTheirShareOfV) {
+  Hand hand(4, 3);
+  hand.q.assign(4, 1.0F);
+  hand.k.assign(12, 0.0F);
+  hand.k[0] = 5;  // weights 1, exp(-5), exp(-5)
+  const double weight = std::exp(-5.0), share = weight / (1 + 2 * weight);
+  for (const bool generic : {false, true}) {
+    const RowBudget base = hand.budget({}, generic);
+    ArithmeticContract kept, left_out;
+    kept.drop = weight / 2;
+    left_out.drop = weight * 2;
+    const RowBudget same = hand.budget(kept, generic), wider = hand.budget(left_out, generic);
+    for (std::size_t e = 0; e < 4; ++e) {
+      EXPECT_EQ(same.fail[e], base.fail[e]);
+      const double mass = share * (std::abs(double(hand.v[4 + e])) + std::abs(double(hand.v[8 + e])));
+      EXPECT_GT(wider.fail[e], mass);
+      EXPECT_LT(wider.fail[e], mass * 1.01 + base.fail[e]);
+    }
+  }
 }
 
 TEST(ErrorBudget, DominantTermIsTheOneTheContractIsWorstAt) {

@@ -44,9 +44,26 @@ void ValueBudget::add_columns(const DecodedBlock& v) {
   if (rows_.empty()) return;
   budget_columns({v.data, v.stride, rows_.data(), rows_.size()}, scores_.p.data() + begin,
                  {o_.data(), columns_a_.data(), top_.data(), bottom_.data()});
+  if (rules_.contract.drop > 0) drop(v, begin);
   for (std::size_t e = 0; e < stride_; ++e) {
     a_[e] += static_cast<double>(columns_a_[e]);
     columns_a_[e] = 0;
+  }
+}
+
+// Dropped are weights below c.drop times the largest so far, hence below c.drop times the largest of all. The kernel
+// compares its own weights: some room for their error.
+void ValueBudget::drop(const DecodedBlock& v, std::size_t begin) {
+  constexpr double kRoom = 1.125;
+  if (dropped_.empty()) {
+    dropped_.assign(stride_, 0.0);
+    largest_weight_ = *std::max_element(scores_.p.begin(), scores_.p.end());
+  }
+  for (std::size_t i = 0; i < rows_.size(); ++i) {
+    const double p = scores_.p[begin + i];
+    if (!(p < rules_.contract.drop * kRoom * largest_weight_)) continue;
+    const float* values = v.data + static_cast<std::size_t>(rows_[i]) * v.stride;
+    for (std::size_t e = 0; e < stride_; ++e) dropped_[e] += p * std::abs(static_cast<double>(values[e]));
   }
 }
 
@@ -206,7 +223,8 @@ void ValueBudget::element(std::size_t e, const QTerms& q, RowBudget& out) const 
   const double score = hull_binds ? s.hull : s.score;
   const double spread = scores_.hull_only ? kInfinity : s.score + scores_.total_deviation * s.o;
   const double a = std::min(s.a + spread, std::max(s.most, s.a)), o = s.o + score;
-  const double p_det = c.u_p > 0 ? c.u_p / (1 - c.u_p) * (s.p_abs + score) : 0;
+  const double dropped = dropped_.empty() ? 0 : dropped_[e] * unit_ * kOutward;
+  const double p_det = dropped + (c.u_p > 0 ? c.u_p / (1 - c.u_p) * (s.p_abs + score) : 0);
   double acc = (n + r + 2 * chunks + 4) * c.u_acc * a;
   if (rules_.error_recursion()) {
     const double beta = (beta_[e] + static_cast<double>(partial_[kBeta * stride_ + e])) * kOutward;
@@ -238,7 +256,7 @@ void ValueBudget::element(std::size_t e, const QTerms& q, RowBudget& out) const 
   const double stagnation = s.stagnation + s.o * scores_.lost_l;
   const double slope = rules_.alibi * s.common;
   const double shifted = scores_.tie_shift * (s.a + s.o) + tie;
-  const double beta = stagnation + 2 * kU * s.o + omega_out + slope + shifted;
+  const double beta = stagnation + 2 * kU * s.o + omega_out + slope + shifted + dropped;
   const double back = kOutward / unit_;
   const bool admissible = scores_.inadmissible == Inadmissible::no;
   const auto settle = [&](double value) { return value * back <= 1e300 ? value * back : kInfinity; };
@@ -266,7 +284,7 @@ void ValueBudget::element(std::size_t e, const QTerms& q, RowBudget& out) const 
     const auto part = [&](int i) { return kStat14 * std::sqrt(variances[i]); };
     out.dominant.push_back(largest({{leading(scores_.stat_shares), part(0)},
                                     {BudgetTerm::q_rounding, part(1) + shifted},
-                                    {BudgetTerm::p_rounding, part(2)},
+                                    {BudgetTerm::p_rounding, part(2) + dropped},
                                     {BudgetTerm::accumulator, part(3)},
                                     {BudgetTerm::rescale, part(4)},
                                     {BudgetTerm::row_sum, part(5)},

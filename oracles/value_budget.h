@@ -72,10 +72,13 @@ class ValueBudget {
   const ScoreBudget& scores_;
   std::size_t d_v_, stride_;
   bool extra_;
-  double unit_ = 1, peak_ = 0;
+  double unit_ = 1, peak_ = 0, largest_weight_ = 0;
   std::size_t next_visible_ = 0, next_active_ = 0, next_rescale_ = 0;
 
+  void drop(const DecodedBlock& v, std::size_t begin);
+
   AlignedVector<double> o_, a_;
+  std::vector<double> dropped_;  // sum p_j |V_je| of what the contract may leave out of PV; empty: nothing
   AlignedVector<float> top_, bottom_, columns_a_;
   AlignedVector<float> centre_, partial_;               // O as f32; sums of the current block, one stretch per term
   std::vector<double> sums_;                            // the same, flushed

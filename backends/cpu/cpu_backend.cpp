@@ -6,6 +6,7 @@
 #include <new>
 
 #include "backends/cpu/kernel.h"
+#include "cases/grammar/lexer.h"
 
 namespace attest {
 namespace {
@@ -31,8 +32,8 @@ const Kernel& pick(const AttentionProblem& problem) {
 
 class CpuBackend final : public Backend {
  public:
-  CpuBackend(std::string name, const Kernel* kernel, int threads)
-      : name_(std::move(name)), kernel_(kernel), threads_(threads), simd_(&cpu::primitives()) {}
+  CpuBackend(std::string name, const Kernel* kernel, int threads, float vskip)
+      : name_(std::move(name)), kernel_(kernel), threads_(threads), vskip_(vskip), simd_(&cpu::primitives()) {}
 
   std::string name() const override { return name_; }
   std::string description() const override {
@@ -54,6 +55,7 @@ class CpuBackend final : public Backend {
     contract.products_rounded = !simd_->fma;
     // A tile's weights and values are added one key after the other, straight onto the sums of the tiles before.
     contract.tile = &kernel == &kTiled ? cpu::kTileKeys : 1;
+    contract.drop = static_cast<double>(vskip_);
     contract.chunks = &kernel == &kSplit ? cpu::split_chunks(threads_for(problem)) : 1;
     return contract;
   }
@@ -65,7 +67,8 @@ class CpuBackend final : public Backend {
     try {
       if (scratch_.size() < static_cast<std::size_t>(threads) + 1)
         scratch_.resize(static_cast<std::size_t>(threads) + 1);
-      const KernelCall call(inputs, out, *simd_, threads, scratch_);
+      KernelCall call(inputs, out, *simd_, threads, scratch_);
+      call.vskip = vskip_;
       if (call.rows() > 0) outcome.cpu_seconds = kernel_for(*inputs.problem).run(call);
     } catch (const std::bad_alloc&) {
       outcome.ok = false;
@@ -84,9 +87,21 @@ class CpuBackend final : public Backend {
   std::string name_;
   const Kernel* kernel_;  // nullptr: pick per problem
   int threads_;
+  float vskip_;  // 0: every row of V counts
   const cpu::Primitives* simd_;
   cpu::Scratches scratch_;  // kept from call to call; says nothing about earlier calls to later ones
 };
+
+Expected<float> read_vskip(const BackendSpec& spec, const Kernel* kernel) {
+  const std::string* given = spec.option("vskip");
+  if (given == nullptr) return 0.0F;
+  if (kernel != &kVec) return input_error("vskip is an option of cpu:vec", "cpu:vec,vskip=" + *given);
+  const auto value = grammar::read_double({*given, 1}, "vskip");
+  if (!value || !(*value >= 0 && *value < 1)) {
+    return input_error("vskip=" + *given + " is no part of the largest weight: 0 to below 1", "e.g. vskip=1e-6");
+  }
+  return static_cast<float>(*value);
+}
 
 }  // namespace
 
@@ -104,13 +119,16 @@ Expected<std::unique_ptr<Backend>> make_cpu_backend(const BackendSpec& spec, con
     kernel = found;
   }
   for (const auto& [key, value] : spec.options) {
-    if (key != "threads") return input_error("cpu has no option '" + key + "'", did_you_mean(key, {"threads"}));
+    if (key == "threads" || key == "vskip") continue;
+    return input_error("cpu has no option '" + key + "'", did_you_mean(key, {"threads", "vskip"}));
   }
+  const auto vskip = read_vskip(spec, kernel);
+  if (!vskip) return Unexpected(vskip.error());
   const auto threads = spec.threads();
   if (!threads) return Unexpected(threads.error());
   BackendSpec canonical = spec;
-  if (*threads == 1) canonical.options.clear();
-  return std::make_unique<CpuBackend>(canonical.text(), kernel, *threads);
+  if (*threads == 1) std::erase_if(canonical.options, [](const auto& option) { return option.first == "threads"; });
+  return std::make_unique<CpuBackend>(canonical.text(), kernel, *threads, *vskip);
 }
 
 std::vector<BackendListing> cpu_listings() {

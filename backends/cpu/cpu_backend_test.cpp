@@ -124,6 +124,8 @@ const char* const kLines[] = {
     "flash_attn_ext d=128 n_head=4 n_head_kv=2 n_q=9 n_kv=70 layout=0213+cache:128+pad:32+offset:4 kv=q8_0 poison=nan",
     "flash_attn_ext d=64 n_q=9 n_kv=70 kv=f32 layout=offset:2 poison=nan",
     "flash_attn_ext d=64 n_q=9 n_kv=70 layout=offset:6 poison=nan mask=causal",
+    "flash_attn_ext d=64 n_head=4 n_head_kv=2 n_q=9 n_kv=70 layout=0213+kt+cache:80 mask=causal poison=nan",
+    "flash_attn_ext d=64 n_q=67 n_kv=70 kv=q8_0 layout=kt+mask-rows:3+mask-cols:5+tail:6 mask=random poison=nan",
     "flash_attn_ext d_k=576 d_v=512 n_head=4 n_head_kv=1 n_q=2 n_kv=40 layout=v-in-k",
 };
 
@@ -262,6 +264,29 @@ TEST(CpuBackend, ScratchCarriesNothingFromCallToCall) {
     const auto used = backend(name);
     answer(*used, "flash_attn_ext d=128 n_q=70 n_kv=200 kv=f32 data=v_scale:1e30");
     EXPECT_TRUE(same_bits(fresh, answer(*used, line))) << name;
+  }
+}
+
+TEST(CpuBackend, VskipLeavesOutWhatWeighsLessAndNothingElse) {
+  const auto plain = backend("cpu:vec"), skips = backend("cpu:vec,vskip=1e-4");
+  EXPECT_EQ("cpu:vec,vskip=1e-4", skips->name());
+  const std::string shape = "flash_attn_ext d=64 n_head=2 n_q=3 n_kv=300 data=";
+  EXPECT_FLOAT_EQ(1e-4F, static_cast<float>(skips->contract(a_case(shape + "flat").problem).drop));
+  EXPECT_EQ(0, plain->contract(a_case(shape + "flat").problem).drop);
+  for (const char* above : {"flat", "spike_first:9.1", "normal:0.5"}) {
+    EXPECT_TRUE(same_bits(answer(*plain, shape + above), answer(*skips, shape + above))) << above;
+  }
+  // A needle first leaves every other key below the threshold: what comes out is its V times its weight.
+  const auto all = answer(*plain, shape + "spike_first:9.31+v_const"),
+             one = answer(*skips, shape + "spike_first:9.31+v_const");
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    EXPECT_NEAR(1, all[i], 1e-6);
+    EXPECT_NEAR(1 / (1 + 299 * std::exp(-9.31)), one[i], 3e-3);
+  }
+  for (const char* wrong : {"cpu:tiled,vskip=1e-4", "cpu,vskip=1e-4", "cpu:vec,vskip=1", "cpu:vec,vskip=x"}) {
+    const auto spec = BackendSpec::parse(wrong);
+    ASSERT_TRUE(spec.has_value()) << wrong;
+    EXPECT_FALSE(make_backend(*spec, {}).has_value()) << wrong;
   }
 }
 

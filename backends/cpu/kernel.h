@@ -22,6 +22,7 @@ struct KernelCall {
   int threads;
   Scratches& scratch;  // one per thread and, behind them, one that all share
   RowReader q, k, v, mask;
+  float vskip = 0;  // vec: rows of V whose weight is below this part of the largest so far are not read
 
   KernelCall(const AttentionInputs& inputs, const MutableTensorView& output, const Primitives& primitives,
              int n_threads, Scratches& scratches)

@@ -71,6 +71,7 @@ void absorb_keys(const KernelCall& call, const RowPlace& at, const KeyRange& ran
     }
     const float weight = Policy::exp(simd, logit - reference);
     row.sum += Policy::weight_in_sum(weight, place);
+    if (weight < call.vskip) continue;
     const std::byte* v_row = Policy::v_row(call.in.v, key, v_head, kv_seq);
     if constexpr (Policy::kOwnAccumulate) {
       Policy::accumulate(Policy::weight_of_value(weight, place), call.v.read(v_row, scratch.v), row.acc, p.d_v);

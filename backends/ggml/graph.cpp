@@ -67,8 +67,11 @@ Tensor* AttentionGraph::place(const TensorView& t) {
 
 // ggml wants the mask contiguous, and once wanted its rows padded.
 Tensor* AttentionGraph::place_mask(const TensorView& mask, std::int64_t rows_multiple) {
+  // Rows of padding belong to ggml's mask: it wants at least n_q of them.
+  TensorView whole = mask;
+  if (mask.nb[1] > 0) whole.ne[1] = mask.nb[2] / mask.nb[1];
+  if (whole.ne[1] % rows_multiple == 0 && contiguous(whole)) return place(whole);
   const std::int64_t rows = (mask.ne[1] + rows_multiple - 1) / rows_multiple * rows_multiple;
-  if (rows == mask.ne[1] && contiguous(mask)) return place(mask);
   const auto width = static_cast<std::size_t>(row_bytes(mask.dtype, mask.ne[0]));
   mask_.assign(width * static_cast<std::size_t>(rows * mask.ne[2] * mask.ne[3]), std::byte{0});
   for (std::int64_t s = 0; s < mask.ne[3]; ++s) {

@@ -40,6 +40,7 @@ Support check_mask(const AttentionProblem& p, const Library& library, Form form)
   const bool planes = (p.mask.per_head && p.n_head > 1) || (p.mask.per_seq && p.n_seq > 1);
   if (planes && library.api().ggml_version == nullptr)
     return no("this build takes one mask for all heads and sequences");
+  if (p.layout.mask_cols > 0) return no("rows of the mask must lie side by side");
   return {};
 }
 

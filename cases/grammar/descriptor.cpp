@@ -138,7 +138,11 @@ constexpr std::array kKeys{
         [](const Token& v, Case& c) { return store(read_sinks(v), c.problem.sinks); }, nothing,
         [](const Case& c) { return c.problem.sinks.kind == SinkKind::none ? "" : sinks_text(c.problem.sinks); }},
     Key{"layout", "where the tensors lie; terms joined by '+'", "0123", "layout=0213+cache:512",
-        []() -> std::string { return "0123 | 0213 | cache:N | heads:N | pad:N | offset:BYTES | v-in-k | left"; },
+        []() -> std::string {
+          return "0123 | 0213 | cache:N | heads:N | pad:N | offset:BYTES | v-in-k | left | kt | tail:BYTES | "
+                 "mask-rows:N | "
+                 "mask-cols:N | sparse";
+        },
         [](const Token& v, Case& c) { return store(read_layout(v), c.problem.layout); }, nothing,
         [](const Case& c) { return c.problem.layout == LayoutSpec{} ? "" : layout_text(c.problem.layout); }},
     Key{"data", "what fills Q, K and V; one term for the scores, one for V", "normal", "data=rising+v_shift:5",
@@ -146,7 +150,7 @@ constexpr std::array kKeys{
         [](const Case& c) { return c.data.terms.empty() ? "" : data_text(c.data); }},
     Key{"poison", "what lies in memory that must not count", "none", "poison=hidden:nan",
         []() -> std::string {
-          return "none | [WHERE:]WHAT; everywhere hidden gaps mask-padding output; "
+          return "none | [WHERE:]WHAT; everywhere hidden gaps rows heads end mask-padding mask-rows mask-cols output; "
                  "zero 60000 -60000 nan inf random previous:SEED";
         },
         [](const Token& v, Case& c) { return store(read_poison(v), c.poison); }, nothing,

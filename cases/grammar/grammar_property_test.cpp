@@ -49,6 +49,9 @@ MaskSpec any_mask(const AttentionProblem& p) {
         term.arg = static_cast<double>(std::abs(any_float(60000)));
         break;
       case MaskKind::finite:
+      case MaskKind::finite_rows:
+      case MaskKind::finite_blocks:
+      case MaskKind::finite_left:
         term.arg = static_cast<double>(any_float(60000));
         break;
       case MaskKind::dead:
@@ -110,10 +113,15 @@ Case any_case() {
   if (coin()) p.layout.pad = 128 * range(0, 3);
   if (coin()) p.layout.offset = 2 * range(0, 100);
   p.layout.v_view_of_k = p.k_type == p.v_type && p.d_v <= p.d_k && p.n_head_v == p.n_head_kv && coin();
+  if (coin()) p.layout.tail = 2 * range(0, 100);
+  if (p.mask.present() && coin()) p.layout.mask_rows = range(0, 70);
+  if (p.mask.present() && coin()) p.layout.mask_cols = range(0, 70);
+  p.layout.k_transposed = !p.layout.v_view_of_k && coin();
+  p.layout.sparse = coin();
   p.prec = coin() ? Precision::f32 : Precision::default_;
   p.threads = static_cast<int>(range(0, 16));
   c.data = any_data();
-  c.poison = {static_cast<PoisonWhere>(range(0, 4)), static_cast<PoisonWhat>(range(0, 7)),
+  c.poison = {static_cast<PoisonWhere>(range(0, 9)), static_cast<PoisonWhat>(range(0, 7)),
               *rc::gen::arbitrary<std::uint64_t>()};
   c.seed = *rc::gen::arbitrary<std::uint64_t>();
   return c;

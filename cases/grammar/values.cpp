@@ -19,11 +19,16 @@ struct Word {
   T value;
 };
 
-constexpr std::array<Word<PoisonWhere>, 5> kPoisonWhere{{{"everywhere", PoisonWhere::everywhere},
-                                                         {"hidden", PoisonWhere::hidden},
-                                                         {"gaps", PoisonWhere::gaps},
-                                                         {"mask-padding", PoisonWhere::mask_padding},
-                                                         {"output", PoisonWhere::output}}};
+constexpr std::array<Word<PoisonWhere>, 10> kPoisonWhere{{{"everywhere", PoisonWhere::everywhere},
+                                                          {"hidden", PoisonWhere::hidden},
+                                                          {"gaps", PoisonWhere::gaps},
+                                                          {"mask-padding", PoisonWhere::mask_padding},
+                                                          {"output", PoisonWhere::output},
+                                                          {"rows", PoisonWhere::rows},
+                                                          {"heads", PoisonWhere::heads},
+                                                          {"end", PoisonWhere::end},
+                                                          {"mask-rows", PoisonWhere::mask_rows},
+                                                          {"mask-cols", PoisonWhere::mask_cols}}};
 constexpr std::array<Word<PoisonWhat>, 8> kPoisonWhat{{{"none", PoisonWhat::none},
                                                        {"zero", PoisonWhat::zero},
                                                        {"60000", PoisonWhat::plus_60000},
@@ -133,8 +138,32 @@ std::string sinks_text(const SinkSpec& sinks) {
   return "none";
 }
 
+namespace {
+
+struct LayoutCount {
+  std::string_view name;
+  std::int64_t LayoutSpec::*member;
+};
+constexpr std::array<LayoutCount, 7> kLayoutCounts{{{"cache", &LayoutSpec::cache},
+                                                    {"heads", &LayoutSpec::parent_heads},
+                                                    {"pad", &LayoutSpec::pad},
+                                                    {"offset", &LayoutSpec::offset},
+                                                    {"tail", &LayoutSpec::tail},
+                                                    {"mask-rows", &LayoutSpec::mask_rows},
+                                                    {"mask-cols", &LayoutSpec::mask_cols}}};
+
+const LayoutCount* count_of(std::string_view name) {
+  for (const LayoutCount& count : kLayoutCounts) {
+    if (count.name == name) return &count;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
 Expected<LayoutSpec> read_layout(const Token& value) {
-  static const std::vector<std::string> kNames{"0123", "0213", "cache", "heads", "pad", "offset", "v-in-k", "left"};
+  static const std::vector<std::string> kNames{"0123", "0213",      "cache",     "heads", "pad",    "offset", "v-in-k",
+                                               "tail", "mask-rows", "mask-cols", "kt",    "sparse", "left"};
   LayoutSpec layout;
   std::vector<std::string_view> seen;
   for (const Term& term : split_terms(value)) {
@@ -147,7 +176,8 @@ Expected<LayoutSpec> read_layout(const Token& value) {
       return error_at(term.whole, fmt::format("layout names '{}' twice", name));
     }
     seen.push_back(slot);
-    const bool counted = name == "cache" || name == "heads" || name == "pad" || name == "offset";
+    const auto* const count = count_of(name);
+    const bool counted = count != nullptr;
     if (counted != term.has_arg) {
       return error_at(term.whole, fmt::format("{} takes {} number", name, counted ? "a" : "no"),
                       counted ? fmt::format("{}:N", name) : std::string{});
@@ -156,14 +186,13 @@ Expected<LayoutSpec> read_layout(const Token& value) {
       if (name == "0213") layout.permuted = true;
       if (name == "v-in-k") layout.v_view_of_k = true;
       if (name == "left") layout.left_aligned = true;
+      if (name == "kt") layout.k_transposed = true;
+      if (name == "sparse") layout.sparse = true;
       continue;
     }
     const auto number = read_int(term.arg, name, 0, kMaxTokens);
     if (!number) return tl::unexpected(number.error());
-    if (name == "cache") layout.cache = *number;
-    if (name == "heads") layout.parent_heads = *number;
-    if (name == "pad") layout.pad = *number;
-    if (name == "offset") layout.offset = *number;
+    layout.*count->member = *number;
   }
   return layout;
 }
@@ -171,12 +200,13 @@ Expected<LayoutSpec> read_layout(const Token& value) {
 std::string layout_text(const LayoutSpec& layout) {
   std::vector<std::string> terms;
   if (layout.permuted) terms.emplace_back("0213");
-  if (layout.cache != 0) terms.push_back(fmt::format("cache:{}", layout.cache));
-  if (layout.parent_heads != 0) terms.push_back(fmt::format("heads:{}", layout.parent_heads));
-  if (layout.pad != 0) terms.push_back(fmt::format("pad:{}", layout.pad));
-  if (layout.offset != 0) terms.push_back(fmt::format("offset:{}", layout.offset));
+  if (layout.k_transposed) terms.emplace_back("kt");
+  for (const LayoutCount& count : kLayoutCounts) {
+    if (layout.*count.member != 0) terms.push_back(fmt::format("{}:{}", count.name, layout.*count.member));
+  }
   if (layout.v_view_of_k) terms.emplace_back("v-in-k");
   if (layout.left_aligned) terms.emplace_back("left");
+  if (layout.sparse) terms.emplace_back("sparse");
   return terms.empty() ? "0123" : fmt::format("{}", fmt::join(terms, "+"));
 }
 

@@ -26,12 +26,18 @@ struct SuiteCovering {
   std::vector<CoveringRow> rows;
 };
 
+// What a suite is meant to ask and no case can: [[unexpressed]].
+struct Unexpressed {
+  std::string ref, reason;
+};
+
 struct Suite {
   std::string name;
   std::string description;
   std::vector<Case> cases;  // in file order, no two with the same text; tags are the group's
   std::vector<SuiteGroup> groups;
   std::vector<SuiteCovering> coverings;
+  std::vector<Unexpressed> unexpressed;
   std::size_t duplicates = 0;  // lines dropped because an earlier one is the same case
 };
 

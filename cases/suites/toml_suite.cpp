@@ -42,7 +42,7 @@ class TomlSuite {
     } catch (const toml::parse_error& error) {
       return wrong(place_of(error.source()), std::string(error.description()));
     }
-    if (auto fine = known_keys(root, {"name", "description", "group", "covering"}); !fine)
+    if (auto fine = known_keys(root, {"name", "description", "group", "covering", "unexpressed"}); !fine)
       return tl::unexpected(fine.error());
     for (const auto& [key, slot] :
          {std::pair{"name", &builder_.suite().name}, std::pair{"description", &builder_.suite().description}}) {
@@ -64,6 +64,7 @@ class TomlSuite {
         if (auto added = (this->*add)(*node.as_table()); !added) return tl::unexpected(added.error());
       }
     }
+    if (auto added = add_unexpressed(root); !added) return tl::unexpected(added.error());
     return std::move(builder_.suite());
   }
 
@@ -145,6 +146,21 @@ class TomlSuite {
       if (auto added = add_file(*file); !added) return added;
     }
     if (sources + files->size() == 0) return wrong(place_of(table.source()), "a group needs line, lines or file");
+    return {};
+  }
+
+  Expected<void> add_unexpressed(const toml::table& root) {
+    const toml::node* list = root.get("unexpressed");
+    if (list == nullptr) return {};
+    if (!list->is_array_of_tables()) return wrong(place_of(list->source()), "unexpressed is a table: [[unexpressed]]");
+    for (const auto& node : *list->as_array()) {
+      const toml::table& table = *node.as_table();
+      if (auto fine = known_keys(table, {"ref", "reason"}); !fine) return fine;
+      const auto ref = table["ref"].value_exact<std::string>(), reason = table["reason"].value_exact<std::string>();
+      if (!ref || !reason)
+        return wrong(place_of(table.source()), "unexpressed needs ref = \"...\" and reason = \"...\"");
+      builder_.suite().unexpressed.push_back({*ref, *reason});
+    }
     return {};
   }
 

@@ -1,8 +1,8 @@
 // attest list: what there is to name.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <memory>
-
-#include <fmt/format.h>
 
 #include "cases/families.h"
 #include "cases/grammar/descriptor.h"
@@ -49,6 +49,7 @@ int list_cases(const ListArguments& a) {
   const auto suite = load_suite(a.suite);
   if (!suite) return report(suite.error());
   for (const Case& c : suite->cases) fmt::print("{}\n", text(c));
+  for (const auto& missing : suite->unexpressed) fmt::print("# no case: {}: {}\n", missing.ref, missing.reason);
   return kOk;
 }
 
@@ -78,7 +79,8 @@ int list_verdicts() {
 
 int list_verb(const ListArguments& a) {
   if (a.what == "ops") {
-    fmt::print("flash_attn_ext   softmax(phi(scale Q K^T) + slope mask) V, with optional sinks (also FLASH_ATTN_EXT)\n");
+    fmt::print(
+        "flash_attn_ext   softmax(phi(scale Q K^T) + slope mask) V, with optional sinks (also FLASH_ATTN_EXT)\n");
     return kOk;
   }
   if (a.what == "backends") return list_backends(a);

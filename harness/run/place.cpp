@@ -111,7 +111,7 @@ Expected<void> Place::prepare(const InputPlan& plan, bool left_aligned) {
   bytes_ = region_bytes(plan);
   left_aligned_ = left_aligned;
   RegionCapacities wanted = capacities_;
-  bool grow = base_ == nullptr;
+  bool grow = base_ == nullptr || plan.sparse;  // a sparse plan wants fresh zeros
   for (std::size_t i = 0; i < kRegionCount; ++i) {
     if (bytes_[i] > wanted[i]) {
       wanted[i] = capacity_for(bytes_[i]);
