@@ -131,7 +131,7 @@ TEST(MaskRows, FinitePartsBiasAndHideNothing) {
       EXPECT_EQ(rows[i][j], i % 3 == 0);
       EXPECT_EQ(left[i][j], j < 128);
       EXPECT_EQ(blocks[i][j], blocks[i & ~std::size_t{31}][j & ~std::size_t{31}]);
-      count += blocks[i][j] ? 1 : 0;
+      if (blocks[i][j]) ++count;
     }
   EXPECT_GT(count, 64 * 200 / 5);
   EXPECT_LT(count, 64 * 200 * 4 / 5);

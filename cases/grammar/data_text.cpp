@@ -40,6 +40,14 @@ std::string data_text(const DataSpec& data) {
   return fmt::format("{}", fmt::join(parts, "+"));
 }
 
+std::vector<ValueInfo> data_terms() {
+  std::vector<ValueInfo> terms;
+  for (const auto& family : families()) {
+    terms.push_back({fmt::format("{}{}", family.name, family.has_arg ? "[:A]" : ""), family.meaning});
+  }
+  return terms;
+}
+
 std::string data_values() {
   std::vector<std::string> scores, values;
   for (const auto& family : families()) {

@@ -137,22 +137,13 @@ constexpr std::array kKeys{
         []() -> std::string { return "none | NUMBER | -inf | uniform[:A] | normal[:S]"; },
         [](const Token& v, Case& c) { return store(read_sinks(v), c.problem.sinks); }, nothing,
         [](const Case& c) { return c.problem.sinks.kind == SinkKind::none ? "" : sinks_text(c.problem.sinks); }},
-    Key{"layout", "where the tensors lie; terms joined by '+'", "0123", "layout=0213+cache:512",
-        []() -> std::string {
-          return "0123 | 0213 | cache:N | heads:N | pad:N | offset:BYTES | v-in-k | left | kt | tail:BYTES | "
-                 "mask-rows:N | "
-                 "mask-cols:N | sparse";
-        },
+    Key{"layout", "where the tensors lie; terms joined by '+'", "0123", "layout=0213+cache:512", layout_values,
         [](const Token& v, Case& c) { return store(read_layout(v), c.problem.layout); }, nothing,
         [](const Case& c) { return c.problem.layout == LayoutSpec{} ? "" : layout_text(c.problem.layout); }},
     Key{"data", "what fills Q, K and V; one term for the scores, one for V", "normal", "data=rising+v_shift:5",
         data_values, [](const Token& v, Case& c) { return store(read_data(v), c.data); }, nothing,
         [](const Case& c) { return c.data.terms.empty() ? "" : data_text(c.data); }},
-    Key{"poison", "what lies in memory that must not count", "none", "poison=hidden:nan",
-        []() -> std::string {
-          return "none | [WHERE:]WHAT; everywhere hidden gaps rows heads end mask-padding mask-rows mask-cols output; "
-                 "zero 60000 -60000 nan inf random previous:SEED";
-        },
+    Key{"poison", "what lies in memory that must not count", "none", "poison=hidden:nan", poison_values,
         [](const Token& v, Case& c) { return store(read_poison(v), c.poison); }, nothing,
         [](const Case& c) { return c.poison.what == PoisonWhat::none ? "" : poison_text(c.poison); }},
     Key{"threads", "threads of the backend; 0: its own option decides", "0", "threads=3",
@@ -264,6 +255,14 @@ class Fields {
 
 bool is_op(std::string_view word) { return word == kOp || word == "FLASH_ATTN_EXT"; }
 
+std::vector<ValueInfo> terms_of(std::string_view key) {
+  if (key == "mask") return mask_terms();
+  if (key == "layout") return layout_terms();
+  if (key == "data") return data_terms();
+  if (key == "poison") return poison_terms();
+  return {};
+}
+
 }  // namespace
 
 float default_scale(std::int64_t d_k) { return 1.0F / std::sqrt(static_cast<float>(d_k)); }
@@ -271,7 +270,9 @@ float default_scale(std::int64_t d_k) { return 1.0F / std::sqrt(static_cast<floa
 const std::vector<AxisInfo>& axes() {
   static const std::vector<AxisInfo> table = [] {
     std::vector<AxisInfo> out;
-    for (const auto& key : kKeys) out.push_back({key.key, key.meaning, key.values(), key.standard, key.example});
+    for (const auto& key : kKeys) {
+      out.push_back({key.key, key.meaning, key.values(), key.standard, key.example, terms_of(key.key)});
+    }
     return out;
   }();
   return table;

@@ -10,6 +10,12 @@
 
 namespace attest::grammar {
 
+// A word that may stand after '=', and what it means.
+struct ValueInfo {
+  std::string value;
+  std::string_view meaning;
+};
+
 // One key of the descriptor, for `attest list axes` and error messages; the parser reads the same table.
 struct AxisInfo {
   std::string_view key;
@@ -17,6 +23,7 @@ struct AxisInfo {
   std::string values;         // what may stand after '='
   std::string_view standard;  // what a line without the key means
   std::string_view example;
+  std::vector<ValueInfo> terms;  // of keys whose values have names
 };
 
 // Every key, in canonical order.

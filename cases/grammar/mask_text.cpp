@@ -17,10 +17,11 @@ struct MaskWord {
   std::string_view name;
   Arg arg;
   double fallback;
+  std::string_view meaning;
 };
 
 constexpr MaskWord kMasks[] = {
-#define ATTEST_MASK(kind, name, arg, fallback, meaning) {MaskKind::kind, name, Arg::arg, fallback},
+#define ATTEST_MASK(kind, name, arg, fallback, meaning) {MaskKind::kind, name, Arg::arg, fallback, meaning},
 #include "cases/masks.def"
 #undef ATTEST_MASK
 };
@@ -44,6 +45,8 @@ std::vector<std::string> mask_names() {
   for (const auto& mask : kMasks) names.emplace_back(mask.name);
   return names;
 }
+
+bool is_flag(std::string_view word) { return word == "per-head" || word == "per-seq" || word == "f32"; }
 
 const MaskWord* find_mask(const Term& term) {
   const auto by = [&](std::string_view name) {
@@ -101,7 +104,7 @@ Expected<MaskSpec> read_mask(const Token& value) {
   if (value.text == "none") return mask;
   for (const Term& term : split_terms(value)) {
     const auto flag = term.whole.text;
-    if (flag == "per-head" || flag == "per-seq" || flag == "f32") {
+    if (is_flag(flag)) {
       const bool twice = flag == "per-head"  ? mask.per_head
                          : flag == "per-seq" ? mask.per_seq
                                              : mask.type == DType::f32;
@@ -147,11 +150,24 @@ std::string mask_text(const MaskSpec& mask) {
   return fmt::format("{}", fmt::join(parts, "+"));
 }
 
-std::string mask_values() {
-  std::vector<std::string> parts{"none"};
+std::vector<ValueInfo> mask_terms() {
+  std::vector<ValueInfo> terms;
   for (const auto& mask : kMasks) {
     constexpr std::string_view kShown[] = {"", "[:N]", ":N", ":ROWS"};
-    parts.push_back(fmt::format("{}{}", mask.name, kShown[static_cast<std::size_t>(mask.arg)]));
+    const bool real = mask.kind >= MaskKind::finite && mask.kind <= MaskKind::finite_left;
+    terms.push_back(
+        {fmt::format("{}{}", mask.name, real ? ":X" : kShown[static_cast<std::size_t>(mask.arg)]), mask.meaning});
+  }
+  terms.push_back({"per-head", "a plane per query head, each different"});
+  terms.push_back({"per-seq", "a plane per sequence, each different"});
+  terms.push_back({"f32", "stored as f32 instead of f16"});
+  return terms;
+}
+
+std::string mask_values() {
+  std::vector<std::string> parts{"none"};
+  for (const auto& term : mask_terms()) {
+    if (!is_flag(term.value)) parts.push_back(term.value);
   }
   return fmt::format("{}; flags per-head per-seq f32", fmt::join(parts, " | "));
 }

@@ -17,29 +17,57 @@ template <class T>
 struct Word {
   std::string_view name;
   T value;
+  std::string_view meaning;
 };
 
-constexpr std::array<Word<PoisonWhere>, 10> kPoisonWhere{{{"everywhere", PoisonWhere::everywhere},
-                                                          {"hidden", PoisonWhere::hidden},
-                                                          {"gaps", PoisonWhere::gaps},
-                                                          {"mask-padding", PoisonWhere::mask_padding},
-                                                          {"output", PoisonWhere::output},
-                                                          {"rows", PoisonWhere::rows},
-                                                          {"heads", PoisonWhere::heads},
-                                                          {"end", PoisonWhere::end},
-                                                          {"mask-rows", PoisonWhere::mask_rows},
-                                                          {"mask-cols", PoisonWhere::mask_cols}}};
-constexpr std::array<Word<PoisonWhat>, 8> kPoisonWhat{{{"none", PoisonWhat::none},
-                                                       {"zero", PoisonWhat::zero},
-                                                       {"60000", PoisonWhat::plus_60000},
-                                                       {"-60000", PoisonWhat::minus_60000},
-                                                       {"nan", PoisonWhat::nan},
-                                                       {"inf", PoisonWhat::inf},
-                                                       {"random", PoisonWhat::random},
-                                                       {"previous", PoisonWhat::previous}}};
+constexpr std::array<Word<PoisonWhere>, 10> kPoisonWhere{{
+    {"everywhere", PoisonWhere::everywhere, "all places; the same as no place"},
+    {"hidden", PoisonWhere::hidden, "keys below n_kv that the mask hides from whoever reads them: beyond n_used"},
+    {"gaps", PoisonWhere::gaps, "rows, heads, end and the bytes before Q, K and V"},
+    {"rows", PoisonWhere::rows, "between rows of K and V (layout=pad:N)"},
+    {"heads", PoisonWhere::heads, "between heads of K and V (layout=cache:N, heads:N)"},
+    {"end", PoisonWhere::end, "after the last element of Q, K, V and the mask (layout=tail:BYTES)"},
+    {"mask-padding", PoisonWhere::mask_padding, "mask-rows, mask-cols and the bytes before the mask"},
+    {"mask-rows", PoisonWhere::mask_rows, "rows of the mask beyond n_q (layout=mask-rows:N)"},
+    {"mask-cols", PoisonWhere::mask_cols, "columns of the mask beyond n_kv (layout=mask-cols:N)"},
+    {"output", PoisonWhere::output, "the output before the call"},
+}};
+constexpr std::array<Word<PoisonWhat>, 8> kPoisonWhat{{
+    {"none", PoisonWhat::none, "ordinary values and zeros"},
+    {"zero", PoisonWhat::zero, "zeros"},
+    {"60000", PoisonWhat::plus_60000, "large and finite, in every type"},
+    {"-60000", PoisonWhat::minus_60000, "large, finite and negative"},
+    {"nan", PoisonWhat::nan, "NaN"},
+    {"inf", PoisonWhat::inf, "+infinity"},
+    {"random", PoisonWhat::random, "random bytes"},
+    {"previous", PoisonWhat::previous, "previous:SEED, what the same problem holds there under that seed"},
+}};
+
+struct LayoutWord {
+  std::string_view name, argument, meaning;
+  std::int64_t LayoutSpec::*count = nullptr;
+  bool LayoutSpec::*flag = nullptr;
+};
+constexpr std::array<LayoutWord, 13> kLayouts{{
+    {"0123", "", "every tensor contiguous as [d, n, heads, sequences]", nullptr, nullptr},
+    {"0213", "", "Q, K and V lie as [d, heads, n, sequences] and are permuted", nullptr, &LayoutSpec::permuted},
+    {"kt", "", "K transposed: keys of one column side by side", nullptr, &LayoutSpec::k_transposed},
+    {"cache", ":N", "K and V are the first n_kv rows of a cache of N", &LayoutSpec::cache, nullptr},
+    {"heads", ":N", "K and V are the first heads of a parent with N", &LayoutSpec::parent_heads, nullptr},
+    {"pad", ":N", "N elements at the end of every row of K and V", &LayoutSpec::pad, nullptr},
+    {"offset", ":BYTES", "bytes before the first element of Q, K, V and the mask", &LayoutSpec::offset, nullptr},
+    {"tail", ":BYTES", "bytes after the last element of Q, K, V and the mask", &LayoutSpec::tail, nullptr},
+    {"mask-rows", ":N", "N rows of memory beyond n_q in every plane of the mask", &LayoutSpec::mask_rows, nullptr},
+    {"mask-cols", ":N", "N columns of memory beyond n_kv in every row of the mask", &LayoutSpec::mask_cols, nullptr},
+    {"v-in-k", "", "V is the first d_v columns of K", nullptr, &LayoutSpec::v_view_of_k},
+    {"left", "", "allocations begin, not end, at a guard page", nullptr, &LayoutSpec::left_aligned},
+    {"sparse", "",
+     "nothing written outside the views: offsets beyond 2^32 in little memory, e.g. cache:40000000+sparse", nullptr,
+     &LayoutSpec::sparse},
+}};
 
 template <class T, std::size_t N>
-std::vector<std::string> names_of(const std::array<Word<T>, N>& words) {
+std::vector<std::string> names_of(const std::array<T, N>& words) {
   std::vector<std::string> names;
   for (const auto& word : words) names.emplace_back(word.name);
   return names;
@@ -138,76 +166,58 @@ std::string sinks_text(const SinkSpec& sinks) {
   return "none";
 }
 
-namespace {
-
-struct LayoutCount {
-  std::string_view name;
-  std::int64_t LayoutSpec::*member;
-};
-constexpr std::array<LayoutCount, 7> kLayoutCounts{{{"cache", &LayoutSpec::cache},
-                                                    {"heads", &LayoutSpec::parent_heads},
-                                                    {"pad", &LayoutSpec::pad},
-                                                    {"offset", &LayoutSpec::offset},
-                                                    {"tail", &LayoutSpec::tail},
-                                                    {"mask-rows", &LayoutSpec::mask_rows},
-                                                    {"mask-cols", &LayoutSpec::mask_cols}}};
-
-const LayoutCount* count_of(std::string_view name) {
-  for (const LayoutCount& count : kLayoutCounts) {
-    if (count.name == name) return &count;
-  }
-  return nullptr;
-}
-
-}  // namespace
-
 Expected<LayoutSpec> read_layout(const Token& value) {
-  static const std::vector<std::string> kNames{"0123", "0213",      "cache",     "heads", "pad",    "offset", "v-in-k",
-                                               "tail", "mask-rows", "mask-cols", "kt",    "sparse", "left"};
   LayoutSpec layout;
   std::vector<std::string_view> seen;
   for (const Term& term : split_terms(value)) {
     const auto name = term.name.text;
-    if (std::find(kNames.begin(), kNames.end(), name) == kNames.end()) {
-      return error_at(term.whole, fmt::format("unknown layout '{}'", term.whole.text), hint_for(name, kNames));
+    const auto* const word =
+        std::find_if(kLayouts.begin(), kLayouts.end(), [&](const LayoutWord& w) { return w.name == name; });
+    if (word == kLayouts.end()) {
+      return error_at(term.whole, fmt::format("unknown layout '{}'", term.whole.text),
+                      hint_for(name, names_of(kLayouts)));
     }
     const std::string_view slot = name == "0123" ? "0213" : name;
     if (std::find(seen.begin(), seen.end(), slot) != seen.end()) {
       return error_at(term.whole, fmt::format("layout names '{}' twice", name));
     }
     seen.push_back(slot);
-    const auto* const count = count_of(name);
-    const bool counted = count != nullptr;
+    const bool counted = word->count != nullptr;
     if (counted != term.has_arg) {
       return error_at(term.whole, fmt::format("{} takes {} number", name, counted ? "a" : "no"),
                       counted ? fmt::format("{}:N", name) : std::string{});
     }
-    if (!counted) {
-      if (name == "0213") layout.permuted = true;
-      if (name == "v-in-k") layout.v_view_of_k = true;
-      if (name == "left") layout.left_aligned = true;
-      if (name == "kt") layout.k_transposed = true;
-      if (name == "sparse") layout.sparse = true;
-      continue;
-    }
+    if (word->flag != nullptr) layout.*word->flag = true;
+    if (!counted) continue;
     const auto number = read_int(term.arg, name, 0, kMaxTokens);
     if (!number) return tl::unexpected(number.error());
-    layout.*count->member = *number;
+    layout.*word->count = *number;
   }
   return layout;
 }
 
 std::string layout_text(const LayoutSpec& layout) {
   std::vector<std::string> terms;
-  if (layout.permuted) terms.emplace_back("0213");
-  if (layout.k_transposed) terms.emplace_back("kt");
-  for (const LayoutCount& count : kLayoutCounts) {
-    if (layout.*count.member != 0) terms.push_back(fmt::format("{}:{}", count.name, layout.*count.member));
+  for (const LayoutWord& word : kLayouts) {
+    if (word.flag != nullptr && layout.*word.flag) terms.emplace_back(word.name);
+    if (word.count != nullptr && layout.*word.count != 0) {
+      terms.push_back(fmt::format("{}:{}", word.name, layout.*word.count));
+    }
   }
-  if (layout.v_view_of_k) terms.emplace_back("v-in-k");
-  if (layout.left_aligned) terms.emplace_back("left");
-  if (layout.sparse) terms.emplace_back("sparse");
   return terms.empty() ? "0123" : fmt::format("{}", fmt::join(terms, "+"));
+}
+
+std::vector<ValueInfo> layout_terms() {
+  std::vector<ValueInfo> terms;
+  for (const LayoutWord& word : kLayouts)
+    terms.push_back({fmt::format("{}{}", word.name, word.argument), word.meaning});
+  return terms;
+}
+
+std::string layout_values() {
+  std::vector<std::string> values;
+  for (const auto& term : layout_terms()) values.push_back(term.value);
+  return fmt::format("{}", fmt::join(values, " | "));
 }
 
 Expected<PoisonSpec> read_poison(const Token& value) {
@@ -251,6 +261,18 @@ std::string poison_text(const PoisonSpec& poison) {
   out += name_of(kPoisonWhat, poison.what);
   if (poison.what == PoisonWhat::previous) out += fmt::format(":{}", poison.seed);
   return out;
+}
+
+std::string poison_values() {
+  return fmt::format("none | [WHERE:]WHAT; {}; {}", fmt::join(names_of(kPoisonWhere), " "),
+                     fmt::join(names_of(kPoisonWhat), " "));
+}
+
+std::vector<ValueInfo> poison_terms() {
+  std::vector<ValueInfo> terms;
+  for (const auto& where : kPoisonWhere) terms.push_back({std::string(where.name), where.meaning});
+  for (const auto& what : kPoisonWhat) terms.push_back({std::string(what.name), what.meaning});
+  return terms;
 }
 
 Expected<DType> read_dtype(const Token& value, std::string_view what) {

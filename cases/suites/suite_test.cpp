@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <set>
 
 #include "cases/families.h"
 #include "cases/suites/suite_parser.h"
@@ -170,6 +171,154 @@ TEST(LoadCaseFile, ReadsBothGrammarsAndPointsAtBadLines) {
   EXPECT_EQ(wrong.error().file, path.string());
   std::filesystem::remove(path);
   EXPECT_FALSE(load_case_file(path.string()).has_value());
+}
+
+TEST(Suites, AllLoadWithoutDuplicatesAndSayWhy) {
+  for (const auto& name : suite_names()) {
+    if (name == "ggml") continue;  // line for line as given
+    const auto suite = load_suite(name);
+    ASSERT_TRUE(suite.has_value()) << suite.error().text();
+    EXPECT_EQ(suite->name, name);
+    EXPECT_EQ(suite->duplicates, 0U) << name;
+    EXPECT_FALSE(suite->description.empty()) << name;
+    for (const auto& group : suite->groups) {
+      EXPECT_GE(group.count, 1U) << name;
+      EXPECT_FALSE(group.why.empty() || group.tags.empty()) << name;
+    }
+  }
+}
+
+TEST(Museum, EveryBugIsExpressedOrSaysWhyNot) {
+  const auto suite = load_suite("museum");
+  ASSERT_TRUE(suite.has_value()) << suite.error().text();
+  std::set<std::string> expressed, unexpressed;
+  for (const auto& group : suite->groups) {
+    ASSERT_EQ(group.tags.size(), 2U);
+    EXPECT_TRUE(expressed.insert(group.tags[1]).second) << group.tags[1];
+  }
+  for (const auto& missing : suite->unexpressed) {
+    EXPECT_FALSE(missing.reason.empty()) << missing.ref;
+    EXPECT_FALSE(expressed.contains(missing.ref)) << missing.ref;
+    EXPECT_TRUE(unexpressed.insert(missing.ref).second) << missing.ref;
+  }
+  EXPECT_EQ(expressed.size() + unexpressed.size(), 112U);
+  EXPECT_LE(unexpressed.size(), 8U);
+}
+
+TEST(Models, EachHasADecodeAPrefillAndARaggedBatch) {
+  const auto suite = load_suite("models");
+  ASSERT_TRUE(suite.has_value()) << suite.error().text();
+  EXPECT_EQ(suite->groups.size(), 56U);
+  for (const auto& group : suite->groups) {
+    ASSERT_EQ(group.count, 3U) << group.tags[1];
+    const auto& problem = [&](std::size_t i) -> const AttentionProblem& {
+      return suite->cases[group.first + i].problem;
+    };
+    EXPECT_EQ(problem(0).n_q, 1) << group.tags[1];
+    EXPECT_GT(problem(1).n_q, 1) << group.tags[1];
+    EXPECT_EQ(problem(2).n_seq, 2) << group.tags[1];
+    for (std::size_t i = 1; i < 3; ++i) {
+      EXPECT_EQ(problem(i).n_head, problem(0).n_head);
+      EXPECT_EQ(problem(i).d_k, problem(0).d_k);
+      EXPECT_EQ(problem(i).scale, problem(0).scale);
+    }
+  }
+}
+
+TEST(TomlSuite, UnexpressedNeedsBothWords) {
+  const std::string group = "[[group]]\nwhy = \"\"\nline = \"flash_attn_ext\"\n";
+  EXPECT_EQ(error_of(group + "[[unexpressed]]\nref = \"x\"\n").line, 6);
+  EXPECT_THAT(error_of(group + "[[unexpressed]]\nref = \"x\"\nreasn = \"\"\n").hint, HasSubstr("'reason'"));
+}
+
+// Values that history says matter: each must be one line.
+TEST(Axes, EveryValueThatMattersHasALine) {
+  constexpr const char* kLines[] = {
+      "d=16",
+      "d=72",
+      "d=512",
+      "d_k=576 d_v=512",
+      "d_k=64 d_v=128",
+      "n_q=512",
+      "n_kv=65537",
+      "n_kv=70 n_head=2 layout=cache:40000000+sparse",
+      "n_head=128 n_head_kv=1",
+      "n_head=40 n_head_kv=8",
+      "n_head=8 n_head_kv=4 n_head_v=2",
+      "n_seq=4 n_head=2 mask=random+per-head+per-seq",
+      "n_seq=4 mask=causal",
+      "kv=iq4_nl",
+      "k=f16 v=q8_0",
+      "k=f32 v=f16",
+      "mask=none",
+      "mask=zeros",
+      "mask=causal",
+      "mask=causal:top-left",
+      "mask=window:128",
+      "mask=used:37",
+      "mask=left:5",
+      "mask=document:16",
+      "mask=random",
+      "mask=random+per-head",
+      "mask=blocks:32",
+      "mask=blocks:64",
+      "mask=dead:first",
+      "mask=dead:middle",
+      "mask=dead:last",
+      "mask=dead:all",
+      "mask=finite:-65504",
+      "mask=finite-rows:-65504",
+      "mask=finite-blocks:-65504",
+      "mask=finite-left:-3.4e38+f32",
+      "mask=finite:-1e4",
+      "n_q=7 mask=causal layout=mask-rows:1",
+      "n_q=7 mask=causal layout=mask-rows:57 poison=mask-rows:random",
+      "scale=1",
+      "scale=1/128",
+      "scale=1/12",
+      "scale=0",
+      "scale=-0.125",
+      "softcap=50",
+      "mask=causal max_bias=16 n_head=112",
+      "sinks=normal",
+      "sinks=-inf",
+      "sinks=40",
+      "prec=f32",
+      "data=uniform",
+      "data=v_shift",
+      "data=v_scale:2000",
+      "data=anti_aligned softcap=30",
+      "data=low:5e4",
+      "data=low:7e4",
+      "data=huge:90",
+      "data=spike:9.22",
+      "data=spike:13.83",
+      "data=spike_first:18.43",
+      "data=rising:104",
+      "data=outlier_channel",
+      "data=v_const",
+      "data=onehot",
+      "layout=0123",
+      "layout=0213",
+      "layout=cache:128",
+      "layout=pad:8",
+      "layout=v-in-k",
+      "layout=offset:2",
+      "layout=kt",
+      "layout=left",
+      "layout=tail:64 poison=end:nan",
+      "layout=pad:8 poison=rows:-60000",
+      "layout=cache:128 poison=heads:inf",
+      "mask=used:3 poison=hidden:previous:1",
+      "poison=output:zero",
+      "mask=causal layout=mask-cols:8 poison=mask-cols:nan",
+      "threads=16",
+  };
+  for (const char* line : kLines) {
+    const auto parsed = parse_case(std::string("flash_attn_ext ") + line);
+    ASSERT_TRUE(parsed.has_value()) << parsed.error().text();
+    EXPECT_EQ(parse_case(text(*parsed)), *parsed) << line;
+  }
 }
 
 class Quick : public ::testing::Test {

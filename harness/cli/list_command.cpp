@@ -66,6 +66,7 @@ int list_axes() {
   for (const auto& axis : grammar::axes()) {
     fmt::print("{}\n    {}\n    values: {}\n    default: {}; e.g. {}\n", axis.key, axis.meaning, axis.values,
                axis.standard, axis.example);
+    for (const auto& term : axis.terms) fmt::print("        {:<20} {}\n", term.value, term.meaning);
   }
   return kOk;
 }
