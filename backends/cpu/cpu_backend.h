@@ -1,4 +1,4 @@
-// This project's own CPU kernels as a backend: cpu[:vec|:tiled|:split][,threads=N].
+// This project's own CPU kernels as a backend: cpu[:vec|:tiled|:split][,threads=N][,vskip=T].
 #pragma once
 
 #include <memory>

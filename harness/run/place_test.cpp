@@ -185,6 +185,28 @@ TEST(Place, GrowsWithTheCasesAndShutsWhatASmallerOneDoesNotUse) {
   EXPECT_TRUE(probe.readable(guarded.buffers().k));
 }
 
+TEST(Place, ASparsePlanFindsZerosAndTakesMemoryForWhatIsWritten) {
+  const InputPlan dense = plan_of("d=128 n_kv=4096"), sparse = plan_of("n_kv=3 n_head=2 layout=cache:40000000+sparse");
+  Place place;
+  ASSERT_TRUE(place.prepare(dense, false));
+  std::memset(place.buffers().k, 7, region_bytes(dense)[1]);
+  ASSERT_TRUE(place.prepare(sparse, false));
+  EXPECT_GT(region_bytes(sparse)[1], std::uint64_t{1} << 32);
+  std::byte* const last_head = place.buffers().k + sparse.k.offset + sparse.k.shape.nb[2];
+  EXPECT_EQ(place.buffers().k[0], std::byte{0});
+  last_head[0] = std::byte{42};
+  GuardedPlace guarded(place.fd());
+  ASSERT_TRUE(guarded.map(place.capacities(), sparse, false));
+  EXPECT_EQ(guarded.buffers().k[sparse.k.offset + sparse.k.shape.nb[2]], std::byte{42});
+  struct stat file {};
+  fstat(place.fd(), &file);
+  EXPECT_GT(file.st_size, std::int64_t{1} << 33);
+  EXPECT_LT(file.st_blocks * 512, std::int64_t{1} << 20);
+
+  ASSERT_TRUE(place.prepare(sparse, false));
+  EXPECT_EQ(last_head[0], std::byte{0}) << "what an earlier case wrote";
+}
+
 TEST(Place, TrimGivesMemoryBackAndTheNextCaseFindsItsOwn) {
   const InputPlan large = plan_of("d=128 n_kv=4096"), small = plan_of("n_kv=3");
   Place place;

@@ -1,0 +1,37 @@
+// Every suite that takes seconds to minutes, over our own kernels: all of it passes.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "harness/cli/testing/attest_process.h"
+
+namespace attest::testing {
+namespace {
+
+class OurKernels : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(OurKernels, PassTheSuiteWhole) {
+  const Ended ended = attest({"run", "--suite", GetParam(), "-b", "cpu:vec", "-b", "cpu:tiled", "-b", "cpu:split"});
+  EXPECT_EQ(ended.code, 0) << ended.out << ended.err;
+  EXPECT_THAT(ended.out, ::testing::Not(::testing::HasSubstr("UNSUPPORTED")));
+}
+
+INSTANTIATE_TEST_SUITE_P(Suites, OurKernels,
+                         ::testing::Values("standard", "models", "museum", "qwen3-tts", "vskip", "fused-sdpa",
+                                           "split-kv"),
+                         [](const auto& suite) {
+                           std::string name = suite.param;
+                           std::erase(name, '-');
+                           return name;
+                         });
+
+TEST(Vskip, StaysInsideTheBoundOfWhatItDropsAtEveryThreshold) {
+  std::vector<std::string> words{"run", "--suite", "vskip"};
+  for (const char* threshold : {"1e-2", "1e-3", "1e-4", "1e-5", "1e-6", "1e-7", "1e-8"}) {
+    words.insert(words.end(), {"-b", std::string("cpu:vec,vskip=") + threshold});
+  }
+  const Ended ended = attest(words);
+  EXPECT_EQ(ended.code, 0) << ended.out << ended.err;
+}
+
+}  // namespace
+}  // namespace attest::testing
