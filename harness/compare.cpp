@@ -140,8 +140,14 @@ bool Comparison::passes_cheaply(std::size_t index) {
   };
   std::size_t e = 0;
   while (e + 1 < d_v_ && ratio_at(e) < check.worst) ++e;
-  record_.worst = {row.seq,     row.head, row.query, static_cast<std::int64_t>(e), static_cast<double>(got[e]),
-                   expected[e], static_cast<double>(bound_[e]), ""};
+  record_.worst = {row.seq,
+                   row.head,
+                   row.query,
+                   static_cast<std::int64_t>(e),
+                   static_cast<double>(got[e]),
+                   expected[e],
+                   static_cast<double>(bound_[e]),
+                   ""};
   return true;
 }
 
@@ -216,6 +222,11 @@ bool Comparison::agrees(const Row& row, std::span<const double> first, std::span
   for (std::size_t e = 0; e < d_v_; ++e) equal &= std::abs(first[e] - second[e]) <= kReferenceUnit * std::abs(first[e]);
   if (equal) return true;
   const RowBudget own = plain.row(row);
+  // No finite answer under the stated rounding of Q (q8_1's sums overflow f16): both have to find none.
+  const auto none = [](std::span<const double> values) {
+    return std::none_of(values.begin(), values.end(), [](double v) { return std::isfinite(v); });
+  };
+  if (own.range && none(first) && none(second)) return true;
   for (std::size_t e = 0; e < d_v_; ++e) {
     const double allowed = kReferenceShare * own.det[e];
     if (std::abs(first[e] - second[e]) <= allowed) continue;
