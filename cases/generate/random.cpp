@@ -113,6 +113,9 @@ void draw_mask(Draws& draw, AttentionProblem& p) {
         term.arg = draw.one_of({0.0, 0.125, 8.0});
         break;
       case MaskKind::finite:
+      case MaskKind::finite_rows:
+      case MaskKind::finite_blocks:
+      case MaskKind::finite_left:
         term.arg = draw.one_of({-65504.0, -10000.0, 3.0});
         break;
       case MaskKind::dead:
@@ -154,7 +157,13 @@ void draw_layout(Draws& draw, AttentionProblem& p) {
   if (draw.chance(15)) at.parent_heads = std::max(p.n_head_kv, p.n_head_v) + draw.between(1, 3);
   if (draw.chance(20)) at.pad = draw.between(1, 2) * std::max(info(p.k_type).block, info(p.v_type).block);
   if (draw.chance(20)) at.offset = 2 * draw.size(40);
-  at.v_view_of_k = p.k_type == p.v_type && p.d_v <= p.d_k && p.n_head_v == p.n_head_kv && draw.chance(15);
+  at.left_aligned = draw.chance(15);
+  if (draw.chance(10)) at.tail = 2 * draw.size(40);
+  if (p.mask.present() && draw.chance(25)) at.mask_rows = draw.between(1, 64);
+  if (p.mask.present() && draw.chance(15)) at.mask_cols = draw.size(40);
+  at.k_transposed = draw.chance(10);
+  at.v_view_of_k =
+      !at.k_transposed && p.k_type == p.v_type && p.d_v <= p.d_k && p.n_head_v == p.n_head_kv && draw.chance(15);
 }
 
 void draw_values(Draws& draw, Case& c) {
@@ -173,7 +182,7 @@ void draw_values(Draws& draw, Case& c) {
   if (draw.chance(65)) c.data.terms.push_back(term(true));
   if (draw.chance(30)) c.data.terms.push_back(term(false));
   if (draw.chance(45)) {
-    c.poison.where = static_cast<PoisonWhere>(draw.below(static_cast<int>(PoisonWhere::output) + 1));
+    c.poison.where = static_cast<PoisonWhere>(draw.below(static_cast<int>(PoisonWhere::mask_cols) + 1));
     c.poison.what = static_cast<PoisonWhat>(draw.between(1, static_cast<int>(PoisonWhat::previous)));
     if (c.poison.what == PoisonWhat::previous) c.poison.seed = static_cast<std::uint64_t>(draw.below(1000));
   }

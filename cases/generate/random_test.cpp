@@ -50,6 +50,9 @@ TEST(RandomCase, ReachesEveryFeatureOften) {
     for (int w = 1; w <= static_cast<int>(PoisonWhat::previous); ++w) {
       mark(static_cast<int>(c.poison.what) == w, "poison " + std::to_string(w));
     }
+    for (int w = 0; w <= static_cast<int>(PoisonWhere::mask_cols); ++w) {
+      mark(c.poison.what != PoisonWhat::none && static_cast<int>(c.poison.where) == w, "poisoned " + std::to_string(w));
+    }
     mark(p.n_q == 1, "decode");
     mark(p.n_q >= 64, "prefill");
     mark(p.n_kv > 1024, "long");
@@ -64,6 +67,11 @@ TEST(RandomCase, ReachesEveryFeatureOften) {
     mark(p.layout.permuted, "0213");
     mark(p.layout.cache > 0, "cache");
     mark(p.layout.v_view_of_k, "v-in-k");
+    mark(p.layout.k_transposed, "kt");
+    mark(p.layout.left_aligned, "left-aligned");
+    mark(p.layout.tail > 0, "tail");
+    mark(p.layout.mask_rows > 0, "mask rows");
+    mark(p.layout.mask_cols > 0, "mask columns");
     mark(p.layout.offset % 4 == 2, "odd offset");
     mark(p.threads > 1, "threads");
     mark(p.mask.per_head, "per-head");
