@@ -189,6 +189,10 @@ std::string ConsoleReporter::reckoning(const RunSummary& summary) const {
   // Shards that were joined have no wall time in common.
   const std::string wall = summary.wall_s > 0 ? " in " + duration(summary.wall_s) : "";
   const std::string took = fmt::format("{} (backend CPU {})", wall, duration(summary.backend_cpu_s));
+  // What a short run costs is starting up.
+  const bool telling = summary.overhead() > 0 && summary.wall_s >= 1;
+  const std::string cost =
+      telling ? fmt::format("overhead {:.2f} (wall x {} / backend CPU)\n", summary.overhead(), summary.jobs) : "";
   if (tally_.bad() > 0) {
     text += paint(kRed, count_of(tally_.bad(), "bad verdict", "bad verdicts")) + took + "\n";
   } else if (seen == 0) {
@@ -196,7 +200,7 @@ std::string ConsoleReporter::reckoning(const RunSummary& summary) const {
   } else {
     text += paint(kGreen, "no bad verdict") + took + "\n";
   }
-  return text;
+  return text + cost;
 }
 
 std::string ConsoleReporter::paint(const char* code, std::string_view text) const {

@@ -96,9 +96,12 @@ struct RunSummary {
   std::map<std::string, double> max_err_over_b;                   // backend -> max over PASS and FAIL
   std::int64_t selected = 0, ruled = 0;                           // every selected (case, backend) must be ruled
   double wall_s = 0, backend_cpu_s = 0;
+  std::int64_t jobs = 0;  // slots that worked side by side; 0: the times do not belong together (resumed, merged)
   bool interrupted = false;
 
   void add(const VerdictRecord& record);  // one more is ruled; wall_s is left alone
+  // wall_s * jobs / backend_cpu_s: what the run cost for every second the backends worked. 0: not known.
+  double overhead() const { return backend_cpu_s > 0 ? wall_s * static_cast<double>(jobs) / backend_cpu_s : 0; }
 };
 std::string to_json(const RunSummary& summary);
 

@@ -106,6 +106,8 @@ void visit(Archive& a, const RunSummary& s) {
   a("ruled", s.ruled);
   a("wall_s", s.wall_s);
   a("backend_cpu_s", s.backend_cpu_s);
+  a("jobs", s.jobs);
+  a("overhead", s.overhead());
   a("interrupted", s.interrupted);
 }
 

@@ -147,6 +147,7 @@ SyntheticRun synthetic_run() {
   }
   s.selected = s.ruled = h.verdicts_expected;
   s.wall_s = 12.25;
+  s.jobs = 2;
   return run;
 }
 

@@ -77,6 +77,7 @@ Expected<RunSummary> run(const RunPlan& plan, const RunOptions& options, const S
 
   RunSummary& summary = board.summary();
   summary.wall_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  summary.jobs = options.earlier == nullptr ? jobs : 0;
   summary.interrupted = interrupted();
   listener.on_finish(summary);
   if (board.error()) return Unexpected(*board.error());
