@@ -7,8 +7,8 @@
 #include <bit>
 
 #include "harness/key_blob.h"
+#include "harness/key_version.h"
 #include "harness/row_choice.h"
-#include "key_version.h"
 #include "oracles/eigen_reference.h"
 #include "oracles/scalar_oracle.h"
 
