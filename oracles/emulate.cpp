@@ -119,6 +119,7 @@ void EmulatedInputs::round_blocks(const float* x, std::int64_t row) {
     const double s = nearest_f16(static_cast<double>(d * static_cast<float>(sum)));
     SumCorrection& correction = sum_corrections_[static_cast<std::size_t>(row * (d_k / kBlock) + b)];
     correction.delta = s - used_d * sum;
+    correction.sum = s;
     // delta = (rounding of s) + (d - f16(d)) sum: the first moves by a step of f16 at most, the second by one each.
     if (ties > 0)
       correction.slack = ties * std::abs(exact_d - used_d) + (std::abs(s) + ties * exact_d) * 2 * kUnitF16 + 0x1p-24;
@@ -140,6 +141,9 @@ EmulatedInputs::DotCorrection EmulatedInputs::dot_correction(const Row& row, std
     const SumCorrection& correction = sum_corrections_[static_cast<std::size_t>(first + b)];
     total.value += m * correction.delta;
     total.slack += std::abs(m) * correction.slack;
+    const double size = std::abs(m * correction.sum);
+    total.size += size;
+    total.size2 += size * size;
   }
   return total;
 }

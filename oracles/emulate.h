@@ -14,6 +14,7 @@ namespace attest {
 struct SumCorrection {
   double delta = 0;  // s - f16(d) sum(codes)
   double slack = 0;  // how far delta moves if the block's ties fall the other way; 0 without ties
+  double sum = 0;    // s
 };
 
 // Inputs whose Q went through the rounding a contract declares. q_rounding none: the inputs as they are. The views
@@ -49,6 +50,9 @@ class EmulatedInputs {
   struct DotCorrection {
     double value = 0;  // sum over blocks of m_jb delta_b
     double slack = 0;  // sum over blocks of |m_jb| slack_b
+    // Sums over blocks of |m_jb s_b| and its square: terms of the kernel's sum that may be far larger than the products
+    // they stand for, and cancel against the codes' part.
+    double size = 0, size2 = 0;
   };
   // What q8_1 adds to q . k_key of a row; zeros for other roundings and for types of K without a minimum.
   DotCorrection dot_correction(const Row& row, std::int64_t key) const;

@@ -184,6 +184,13 @@ void Batch::score() {
     for (std::size_t i = 0; i < work.scores.slack.size(); ++i) {
       const EmulatedInputs::DotCorrection correction = emulated_.dot_correction(work.row, work.scores.key[i]);
       work.scores.x[i] += correction.value;
+      // The minimum's part of a block, m s, and the codes' part, which is its counterpart up to x, are each rounded as
+      // products and in two sums over blocks: 2 blocks + 4 roundings of |m s| at most, in place of a dot's d + 2; the
+      // squares of two sums over blocks on average, in place of d/2 + 2.
+      const double width = static_cast<double>(work.rules.d_k);
+      const double blocks = width / 32;
+      work.scores.a[i] += static_cast<float>(correction.size * (2 * blocks + 4) / (width + 2));
+      work.scores.b2[i] += static_cast<float>(correction.size2 * 2 * (blocks + 2) / (width / 2 + 2));
       work.scores.slack[i] = static_cast<float>(correction.slack * std::abs(work.rules.scale));
     }
     for (double& x : work.scores.x) x *= work.rules.scale;
