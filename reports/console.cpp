@@ -1,6 +1,7 @@
 #include "reports/console.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -111,13 +112,20 @@ std::string ConsoleReporter::group(const FailureGroup& g) const {
   if (!g.path.empty()) title += ", path " + g.path;
   title += ": " + count_of(g.count, "case", "cases");
   const std::string name(info(g.verdict).name);
-  const bool by_term = r.detail.empty() && !g.cause.empty();
-  if (by_term) title += ", mostly " + g.cause;
+  if (!r.triage.suspect.empty()) {
+    title += ", suspected: " + r.triage.suspect;
+  } else if (r.detail.empty() && !g.cause.empty()) {
+    title += ", mostly " + g.cause;
+  }
   std::string text =
       "\n" + paint(kRed, name) + "  " + wrapped(printable(title), options_.width, name.size() + 2) + "\n";
 
   if (!r.detail.empty()) text += labelled("detail", r.detail);
   if (!r.underlying.empty()) text += labelled("behind", r.underlying);
+  if (!r.triage.says.empty()) text += labelled("suspect", r.triage.says);
+  if (!r.triage.fingerprint.empty()) text += labelled("like", r.triage.fingerprint);
+  if (!r.triage.place.empty()) text += labelled("where", r.triage.place);
+  if (!r.triage.hints.empty()) text += labelled("hints", fmt::format("{}", fmt::join(r.triage.hints, "; ")));
   if (ran_to_numbers(r)) {
     const std::string ratio = std::isnan(r.err_over_b) ? "no err/B" : fmt::format("err/B {:.3g}", r.err_over_b);
     text += labelled("worst", fmt::format("{}: got {:.9g}, expected {:.9g}, {}", place(r.worst), r.worst.got,

@@ -42,6 +42,17 @@ struct PartyError {
   bool operator==(const PartyError&) const = default;
 };
 
+// What the judge made of a failure. Empty where it was not looked at.
+struct TriageRecord {
+  std::string suspect;             // a class word of suspects.def: rescale, mask, tail, precision ...
+  std::string says;                // the suspicion in words
+  std::string place;               // where the error sits: sequences, heads, queries, columns, periods
+  std::string fingerprint;         // the arithmetic the error is like: "an f16 accumulator"
+  std::vector<std::string> hints;  // what makes it go away, or does not
+  std::string depth;               // "pattern": from this output alone; "full": altered cases were run too
+  bool operator==(const TriageRecord&) const = default;
+};
+
 struct VerdictRecord {
   std::string case_id, line, backend, build_id, suite;
   std::vector<std::string> tags;
@@ -57,6 +68,7 @@ struct VerdictRecord {
   double ulp_p50 = 0, ulp_p99 = 0, ulp_max = 0;  // f32 ULP against the fp64 reference
   double contract_nmse = 0;                      // against exact Q where the contract declares a rounding of Q
   std::vector<PartyError> parties;
+  TriageRecord triage;
 
   std::int64_t rows = 0, rows_judged = 0, rows_confirmed = 0, rows_dead = 0, rows_range = 0, rows_det = 0;
   std::int64_t bad_elements = 0;
@@ -93,7 +105,7 @@ std::string started_json(std::string_view line, std::string_view case_id, std::s
 
 struct RunSummary {
   std::map<std::string, std::map<Verdict, std::int64_t>> counts;  // backend -> verdict -> count
-  std::map<std::string, double> max_err_over_b;                   // backend -> max over PASS and FAIL
+  std::map<std::string, double> max_err_over_b;                   // backend -> max over PASS, FAIL and CONTRACT
   std::int64_t selected = 0, ruled = 0;                           // every selected (case, backend) must be ruled
   double wall_s = 0, backend_cpu_s = 0;
   std::int64_t jobs = 0;  // slots that worked side by side; 0: the times do not belong together (resumed, merged)

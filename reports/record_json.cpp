@@ -39,6 +39,16 @@ void visit(Archive& a, T& p) {
   a("max_abs", p.max_abs);
 }
 
+template <class Archive, Maybe<TriageRecord> T>
+void visit(Archive& a, T& t) {
+  a("suspect", t.suspect);
+  a("says", t.says);
+  a("place", t.place);
+  a("fingerprint", t.fingerprint);
+  a("hints", t.hints);
+  a("depth", t.depth);
+}
+
 template <class Archive, Maybe<VerdictRecord> T>
 void visit(Archive& a, T& r) {
   a.required("verdict", r.verdict);
@@ -62,6 +72,7 @@ void visit(Archive& a, T& r) {
   a("ulp_max", r.ulp_max);
   a("contract_nmse", r.contract_nmse);
   a("parties", r.parties);
+  a.optional("triage", r.triage);
   a("rows", r.rows);
   a("rows_judged", r.rows_judged);
   a("rows_confirmed", r.rows_confirmed);
@@ -128,6 +139,11 @@ class Writer {
   void required(std::string_view key, const T& value) {
     (*this)(key, value);
   }
+  // Left out where it says nothing.
+  template <class T>
+  void optional(std::string_view key, const T& value) {
+    if (!(value == T{})) (*this)(key, value);
+  }
   void close() { *out_ += '}'; }
 
  private:
@@ -159,6 +175,7 @@ class Writer {
   void put(Verdict value) { put(info(value).name); }
   void put(const WorstElement& value) { object(value); }
   void put(const PartyError& value) { object(value); }
+  void put(const TriageRecord& value) { object(value); }
   void put(const RunHeader& value) { object(value); }
   void put(const RunSummary& value) { object(value); }
   template <class T>
@@ -212,6 +229,10 @@ class Reader {
     }
     (*this)(key, value);
   }
+  template <class T>
+  void optional(const char* key, T& value) {
+    (*this)(key, value);
+  }
   const std::optional<Error>& error() const { return error_; }
 
  private:
@@ -256,6 +277,7 @@ class Reader {
     for (const auto& item : json) decode_object(key, item, values.emplace_back());
   }
   void decode(const char* key, const Json& json, WorstElement& value) { decode_object(key, json, value); }
+  void decode(const char* key, const Json& json, TriageRecord& value) { decode_object(key, json, value); }
   template <class T>
   requires std::is_integral_v<T>
   void decode(const char* key, const Json& json, T& value) {

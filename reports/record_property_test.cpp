@@ -53,6 +53,7 @@ VerdictRecord any_record() {
   r.ulp_max = number();
   r.contract_nmse = number();
   for (int i = *rc::gen::inRange(0, 3); i > 0; --i) r.parties.push_back({text(), number(), number()});
+  if (flag()) r.triage = {text(), text(), text(), text(), {text()}, text()};
   r.rows = integer();
   r.rows_judged = integer();
   r.rows_confirmed = integer();

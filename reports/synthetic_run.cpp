@@ -61,7 +61,21 @@ VerdictRecord of_kind(Verdict verdict, int number, const std::string& backend) {
       if (verdict == Verdict::BLIND) r.detail = "the sink changes the output by less than 4 budgets";
       return r;
     case Verdict::FAIL:
-      return measured(std::move(r), verdict, 35.25);
+      r = measured(std::move(r), verdict, 35.25);
+      r.triage = {"mask",
+                  "the mask of the next query",
+                  "every head, queries 63, 127: every 64th",
+                  "",
+                  {"goes away with a zero mask", "stays with one thread"},
+                  "full"};
+      return r;
+    case Verdict::CONTRACT:
+      r = measured(std::move(r), verdict, 20.5);
+      r.detail = "the backend states f32 and behaves like an f16 accumulator";
+      r.triage.suspect = "precision";
+      r.triage.fingerprint = "an f16 accumulator";
+      r.triage.depth = "pattern";
+      return r;
     case Verdict::NAN_:
       r = measured(std::move(r), verdict, std::numeric_limits<double>::quiet_NaN());
       r.worst.got = std::numeric_limits<double>::quiet_NaN();

@@ -30,7 +30,9 @@ std::string key_of(const Parts&... parts) {
   return key;
 }
 
-bool has_ratio(Verdict verdict) { return verdict == Verdict::PASS || verdict == Verdict::FAIL; }
+bool has_ratio(Verdict verdict) {
+  return verdict == Verdict::PASS || verdict == Verdict::FAIL || verdict == Verdict::CONTRACT;
+}
 
 bool is_note(Verdict verdict) {
   return verdict == Verdict::XFAIL || verdict == Verdict::QUARANTINED || verdict == Verdict::UNSUPPORTED;
@@ -85,7 +87,9 @@ void Tally::add(const VerdictRecord& r) {
   const std::string verdict(info(r.verdict).name);
   if (info(r.verdict).bad) {
     ++bad_;
-    const std::string cause = r.detail.empty() ? r.worst.dominant : alike(r.detail);
+    const std::string cause = !r.triage.suspect.empty() ? r.triage.suspect
+                              : r.detail.empty()        ? r.worst.dominant
+                                                        : alike(r.detail);
     FailureGroup& group = failures_[key_of(r.backend, verdict, r.path, cause)];
     if (group.count == 0 || worse(r, group.worst)) group.worst = r;
     group.backend = r.backend;

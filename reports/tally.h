@@ -25,7 +25,7 @@ struct FailureGroup {
   std::string backend;
   Verdict verdict = Verdict::FAIL;
   std::string path;
-  std::string cause;  // alike(detail), or the budget's dominant term where there is no detail
+  std::string cause;  // the suspected class; else alike(detail); else the budget's dominant term
   std::int64_t count = 0;
   VerdictRecord worst;  // largest err/B; among equals the shortest line
 };
