@@ -5,6 +5,7 @@
 
 #include "backends/cpu/cpu_backend.h"
 #include "backends/ggml/backend.h"
+#include "backends/mutant/mutant_backend.h"
 
 namespace attest {
 namespace {
@@ -119,7 +120,11 @@ const std::vector<BackendFamily>& backend_families() {
   return families;
 }
 
-std::vector<BackendListing> builtin_listings() { return cpu_listings(); }
+std::vector<BackendListing> builtin_listings() {
+  std::vector<BackendListing> listings = cpu_listings();
+  for (BackendListing& listing : mutant_listings()) listings.push_back(std::move(listing));
+  return listings;
+}
 
 Expected<std::unique_ptr<Backend>> make_backend(const BackendSpec& spec, const BackendEnvironment& environment) {
   if (const Factory make = factory_of(spec.family)) return make(spec, environment);

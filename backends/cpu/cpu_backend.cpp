@@ -39,7 +39,7 @@ class CpuBackend final : public Backend {
   std::string description() const override {
     return std::string(kernel_ != nullptr ? kernel_->description : kPickDescription);
   }
-  std::string build_id() const override { return std::string("attest " ATTEST_VERSION " ") + simd_->target; }
+  std::string build_id() const override { return cpu_build_id(); }
 
   Support supports(const AttentionProblem& problem) const override {
     if (const auto valid = validate(problem); !valid) return Support::no("cpu: " + valid.error().message);
@@ -47,16 +47,8 @@ class CpuBackend final : public Backend {
   }
 
   ArithmeticContract contract(const AttentionProblem& problem) const override {
-    const Kernel& kernel = kernel_for(problem);
-    ArithmeticContract contract;  // f32 throughout, nothing rounded in between
-    contract.set_path(kernel.name);
-    contract.eps_exp = cpu::kEpsExp;
-    contract.eps_tanh = cpu::kEpsTanh;
-    contract.products_rounded = !simd_->fma;
-    // A tile's weights and values are added one key after the other, straight onto the sums of the tiles before.
-    contract.tile = &kernel == &kTiled ? cpu::kTileKeys : 1;
+    ArithmeticContract contract = cpu_contract(kernel_for(problem).name, threads_for(problem));
     contract.drop = static_cast<double>(vskip_);
-    contract.chunks = &kernel == &kSplit ? cpu::split_chunks(threads_for(problem)) : 1;
     return contract;
   }
 
@@ -129,6 +121,20 @@ Expected<std::unique_ptr<Backend>> make_cpu_backend(const BackendSpec& spec, con
   BackendSpec canonical = spec;
   if (*threads == 1) std::erase_if(canonical.options, [](const auto& option) { return option.first == "threads"; });
   return std::make_unique<CpuBackend>(canonical.text(), kernel, *threads, *vskip);
+}
+
+std::string cpu_build_id() { return std::string("attest " ATTEST_VERSION " ") + cpu::primitives().target; }
+
+ArithmeticContract cpu_contract(std::string_view kernel, int threads) {
+  ArithmeticContract contract;  // f32 throughout, nothing rounded in between
+  contract.set_path(kernel);
+  contract.eps_exp = cpu::kEpsExp;
+  contract.eps_tanh = cpu::kEpsTanh;
+  contract.products_rounded = !cpu::primitives().fma;
+  // A tile's weights and values are added one key after the other, straight onto the sums of the tiles before.
+  contract.tile = kernel == kTiled.name ? cpu::kTileKeys : 1;
+  contract.chunks = kernel == kSplit.name ? cpu::split_chunks(threads) : 1;
+  return contract;
 }
 
 std::vector<BackendListing> cpu_listings() {

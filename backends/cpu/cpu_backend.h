@@ -2,6 +2,8 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "backends/backend.h"
@@ -15,5 +17,10 @@ namespace attest {
 Expected<std::unique_ptr<Backend>> make_cpu_backend(const BackendSpec& spec, const BackendEnvironment& environment);
 
 std::vector<BackendListing> cpu_listings();
+
+// "attest 0.1.0 AVX3": version and instruction set of the kernels.
+std::string cpu_build_id();
+// What a kernel ("vec", "tiled", "split") promises with that many threads; another path: one key at a time, as vec.
+ArithmeticContract cpu_contract(std::string_view kernel, int threads);
 
 }  // namespace attest

@@ -69,7 +69,8 @@ void finish_row(const KernelCall& call, const RowPlace& at, OnlineRow& row) {
   const float sink = call.sink<Policy>(at);
   if (sink != -kInfinity) {
     const KeyPlace place{at, call.problem.n_kv};
-    const float max = Policy::next_max(row.max, sink), reference = Policy::reference(max);
+    const float max = Policy::kSinkInMax ? Policy::next_max(row.max, sink) : row.max,
+                reference = Policy::reference(max);
     if (max != row.max) {
       const float factor = Policy::exp(call.simd, row.max - reference);
       row.sum *= Policy::rescale_sum(factor, place);

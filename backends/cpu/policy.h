@@ -41,6 +41,13 @@ struct Production {
   static const std::byte* mask_row(const TensorView& mask, const RowPlace& at) {
     return mask.row(at.query, at.head % mask.ne[2], at.seq % mask.ne[3]);
   }
+  static constexpr bool kReadsHidden = false;  // hidden keys are read like others, to get the weight 0
+
+  // Tiles of cpu:tiled: how many of the keys and rows there is room for are taken at a time, and whether the keys of a
+  // step are passed over, given how many of them each row sees.
+  static std::int64_t tile_keys(std::int64_t most) { return most; }
+  static std::int64_t tile_rows(std::int64_t most) { return most; }
+  static bool skips_tile(const std::int64_t* /*seen*/, std::int64_t /*rows*/) { return false; }
 
   // Scores.
   static float scale(const AttentionProblem& p) { return p.scale; }
@@ -80,11 +87,14 @@ struct Production {
     const auto bounded = [&](std::int64_t key) { return key < keys.last ? key : keys.last; };
     return {bounded(keys.first + chunk * size), bounded(keys.first + (chunk + 1) * size)};
   }
+  template <class Call, class Row>
+  static void end_chunk(const Call&, const RowPlace&, Row&) {}  // its partial maximum, sum and output stand
   static bool skips_chunk(std::int64_t visible_keys) { return visible_keys == 0; }
   static float merge_sum(float factor, const RowPlace&, std::int64_t /*chunk*/) { return factor; }
   static float merge_acc(float factor, const RowPlace&, std::int64_t /*chunk*/) { return factor; }
 
   // End of a row.
+  static constexpr bool kSinkInMax = true;
   static float sink(const TensorView& sinks, const RowPlace& at) { return element(sinks, at.head, 0, 0, 0); }
   static bool is_dead(std::int64_t visible_keys) { return visible_keys == 0; }
   static float dead_value() { return 0; }

@@ -50,6 +50,7 @@ double split_kernel(const KernelCall& call) {
       begin_row<Policy>(call, row);
       absorb_keys<Policy>(call, at, Policy::chunk(Policy::keys(call.problem, at), task % chunks, chunks), q, scratch,
                           row);
+      Policy::end_chunk(call, at, row);
     });
     cpu_seconds += parallel_for(1, count, [&](std::int64_t index, int) {
       const RowPlace at = call.row(first + index);

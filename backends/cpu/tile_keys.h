@@ -32,7 +32,7 @@ class TileKeys {
   bool hidden(std::int64_t j, std::int64_t r) const {
     return call_.in.mask.present() && s_.mask[j * columns_ + r] == -kInfinity;
   }
-  bool all_seen_by(std::int64_t r) const { return seen_[r] == count_; }
+  bool all_seen_by(std::int64_t r) const { return Policy::kReadsHidden || seen_[r] == count_; }
   std::int64_t visible(std::int64_t r) const { return visible_[r]; }  // over all steps so far
 
  private:
@@ -53,8 +53,9 @@ class TileKeys {
       seen_[r] = seen;
       visible_[r] += seen;
     }
+    if (Policy::skips_tile(seen_, rows_)) return;
     for (std::int64_t j = 0; j < width; ++j) {
-      if (used[j] == 0) continue;
+      if (used[j] == 0 && !Policy::kReadsHidden) continue;
       float* column = s_.mask + count_ * columns_;
       for (std::int64_t r = 0; r < rows_; ++r) column[r] = s_.mask_rows[r * kTileKeys + j];
       for (std::int64_t r = rows_; r < columns_; ++r) column[r] = column[rows_ - 1];

@@ -112,15 +112,16 @@ class QueryTile {
 template <class Policy>
 double tiled_kernel(const KernelCall& call) {
   const AttentionProblem& p = call.problem;
-  const std::int64_t tiles = (p.n_q + kTileRows - 1) / kTileRows;
+  const std::int64_t tile_rows = Policy::tile_rows(kTileRows), tile_keys = Policy::tile_keys(kTileKeys);
+  const std::int64_t tiles = (p.n_q + tile_rows - 1) / tile_rows;
   for (int worker = 0; worker < call.threads; ++worker) call.worker_scratch(worker).reserve(TileScratch::floats(call));
   return parallel_for(call.threads, p.n_seq * p.n_head * tiles, [&](std::int64_t task, int worker) {
     const TileScratch scratch(call, call.worker_scratch(worker));
-    const RowPlace first{task / (tiles * p.n_head), task / tiles % p.n_head, task % tiles * kTileRows};
-    QueryTile<Policy> tile(call, first, std::min(kTileRows, p.n_q - first.query), scratch);
+    const RowPlace first{task / (tiles * p.n_head), task / tiles % p.n_head, task % tiles * tile_rows};
+    QueryTile<Policy> tile(call, first, std::min(tile_rows, p.n_q - first.query), scratch);
     const KeyRange keys = Policy::keys(p, first);
-    for (std::int64_t key = keys.first; key < keys.last; key += kTileKeys) {
-      tile.absorb({key, std::min(key + kTileKeys, keys.last)});
+    for (std::int64_t key = keys.first; key < keys.last; key += tile_keys) {
+      tile.absorb({key, std::min(key + tile_keys, keys.last)});
     }
     tile.finish();
   });

@@ -57,9 +57,10 @@ void absorb_keys(const KernelCall& call, const RowPlace& at, const KeyRange& ran
         call.mask.read_range(mask_row, key, std::min(kMaskRun, range.last - key), scratch.mask, scratch.gather);
       }
       mask = Policy::mask(scratch.mask[run], place);
-      if (mask == -kInfinity) continue;
     }
-    ++row.visible;
+    const bool hidden = mask == -kInfinity;
+    if (hidden && !Policy::kReadsHidden) continue;
+    row.visible += hidden ? 0 : 1;
     const float dot = call.k.dot(q, Policy::k_row(call.in.k, key, k_head, kv_seq), scratch.k);
     const float logit = Policy::logit(simd, Policy::score(scale * dot, place), p.softcap, slope, mask);
     const float max = Policy::next_max(row.max, logit), reference = Policy::reference(max);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "backends/mutant/mutant_backend.h"
 #include "cases/families.h"
 #include "cases/grammar/descriptor.h"
 #include "cases/suites/suite.h"
@@ -20,7 +21,8 @@ struct ListArguments {
 };
 
 const std::vector<std::string>& things() {
-  static const std::vector<std::string> words{"ops", "backends", "suites", "cases", "families", "axes", "verdicts"};
+  static const std::vector<std::string> words{"ops",      "backends", "suites",   "cases",
+                                              "families", "axes",     "verdicts", "mutants"};
   return words;
 }
 
@@ -78,6 +80,15 @@ int list_verdicts() {
   return kOk;
 }
 
+int list_mutants() {
+  const auto print = [](const MutantRow& row, const std::string& behind) {
+    fmt::print("{:<36} {:<6} {}\n    {}{}\n", row.backend, row.path, row.suspected_class, row.description, behind);
+  };
+  for (const MutantRow& row : mutant_rows()) print(row, row.models.empty() ? "" : "\n    as in: " + row.models);
+  for (const MutantRow& row : legal_rows()) print(row, "\n    states: " + row.contract);
+  return kOk;
+}
+
 int list_verb(const ListArguments& a) {
   if (a.what == "ops") {
     fmt::print(
@@ -90,6 +101,7 @@ int list_verb(const ListArguments& a) {
   if (a.what == "families") return list_families();
   if (a.what == "axes") return list_axes();
   if (a.what == "verdicts") return list_verdicts();
+  if (a.what == "mutants") return list_mutants();
   Error error;
   error.message = fmt::format("attest list: unknown word '{}', expected one of: {}", a.what, fmt::join(things(), ", "));
   error.hint = did_you_mean(a.what, things());
@@ -100,7 +112,7 @@ int list_verb(const ListArguments& a) {
 
 Verb add_list(CLI::App& app) {
   auto a = std::make_shared<ListArguments>();
-  CLI::App* list = app.add_subcommand("list", "what there is: ops, backends, suites, cases, families, axes, verdicts");
+  CLI::App* list = app.add_subcommand("list", fmt::format("what there is: {}", fmt::join(things(), ", ")));
   list->add_option("what", a->what, fmt::format("one of: {}", fmt::join(things(), ", ")))->required();
   list->add_option("--suite", a->suite, "suite whose cases are listed (default quick)");
   list->add_option("--ggml", a->ggml, "ggml build directory, DIR or NAME=DIR, repeatable")
