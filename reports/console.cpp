@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "reports/ruling_text.h"
 #include "reports/text.h"
 
 namespace attest {
@@ -23,12 +24,6 @@ constexpr char kTied = '\x1f';  // a space that no line breaks at
 std::string untied(std::string text) {
   std::replace(text.begin(), text.end(), kTied, ' ');
   return text;
-}
-
-bool ran_to_numbers(const VerdictRecord& r) { return r.rows_judged > 0; }
-
-std::string place(const WorstElement& w) {
-  return fmt::format("seq {}, head {}, query {}, column {}", w.seq, w.head, w.query, w.column);
 }
 
 }  // namespace
@@ -122,26 +117,14 @@ std::string ConsoleReporter::group(const FailureGroup& g) const {
 
   if (!r.detail.empty()) text += labelled("detail", r.detail);
   if (!r.underlying.empty()) text += labelled("behind", r.underlying);
-  if (!r.triage.says.empty()) text += labelled("suspect", r.triage.says);
-  if (!r.triage.fingerprint.empty()) text += labelled("like", r.triage.fingerprint);
-  if (!r.triage.place.empty()) text += labelled("where", r.triage.place);
-  if (!r.triage.hints.empty()) text += labelled("hints", fmt::format("{}", fmt::join(r.triage.hints, "; ")));
-  if (ran_to_numbers(r)) {
-    const std::string ratio = std::isnan(r.err_over_b) ? "no err/B" : fmt::format("err/B {:.3g}", r.err_over_b);
-    text += labelled("worst", fmt::format("{}: got {:.9g}, expected {:.9g}, {}", place(r.worst), r.worst.got,
-                                          r.worst.expected, ratio));
-    std::string budget = fmt::format("{:.3g}", r.worst.budget);
-    if (!r.worst.dominant.empty()) budget += ", mostly " + r.worst.dominant;
-    if (r.bad_elements > 0) {
-      budget += fmt::format("; {} over it in {} of {} rows judged", count_of(r.bad_elements, "element", "elements"),
-                            r.rows_judged, r.rows);
-    }
-    text += labelled("budget", budget);
+  for (const auto& [label, said] : triage_lines(r.triage)) text += labelled(label, said);
+  if (const std::string worst = worst_text(r); !worst.empty()) {
+    text += labelled("worst", worst);
+    text += labelled("budget", budget_text(r));
     text += labelled(
         "NMSE", fmt::format("{:.3g} (test-backend-ops passes up to 5e-4), max abs error {:.3g}", r.nmse, r.max_abs));
   }
-  text += fmt::format("  {:<{}}attest run {}{}-b {} --case {}\n", "repro", kLabel - 2, options_.repro_options,
-                      options_.repro_options.empty() ? "" : " ", shell_quoted(r.backend), shell_quoted(r.line));
+  text += fmt::format("  {:<{}}{}\n", "repro", kLabel - 2, repro_text(r, options_.repro_options));
   return text;
 }
 

@@ -7,7 +7,7 @@
 #include <fstream>
 #include <iterator>
 
-#include "cases/suites/embedded.h"
+#include "cases/embedded_files.h"
 #include "cases/suites/suite_parser.h"
 
 namespace attest {
@@ -24,10 +24,7 @@ Expected<std::string> read_file(const std::string& path) {
 
 Expected<std::string> read_embedded(const std::string& name) {
   for (const auto& file : embedded_suite_files()) {
-    if (file.name != name) continue;
-    std::string text;
-    for (const char* chunk : file.chunks) text += chunk;
-    return text;
+    if (file.name == name) return file.text();
   }
   return input_error(fmt::format("the binary carries no file '{}'", name));
 }

@@ -31,6 +31,23 @@ function(attest_room name)
   target_link_libraries(attest_${name} PUBLIC tl::expected ${ROOM_DEPENDS} PRIVATE ${ROOM_PRIVATE_DEPENDS})
 endfunction()
 
+# attest_embed(FUNCTION f OUTPUT variable FILES files...): a generated source that carries the files' texts; FUNCTION is
+# declared in cases/embedded_files.h.
+function(attest_embed)
+  cmake_parse_arguments(EMBED "" "FUNCTION;OUTPUT" "FILES" ${ARGN})
+  set(source ${CMAKE_CURRENT_BINARY_DIR}/${EMBED_FUNCTION}.cpp)
+  set(script ${PROJECT_SOURCE_DIR}/ci/cmake/EmbedFiles.cmake)
+  list(TRANSFORM EMBED_FILES PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/)
+  list(JOIN EMBED_FILES "|" files)
+  add_custom_command(
+    OUTPUT ${source}
+    COMMAND ${CMAKE_COMMAND} -DOUT=${source} -DFUNCTION=${EMBED_FUNCTION} "-DFILES=${files}" -P ${script}
+    DEPENDS ${EMBED_FILES} ${script}
+    COMMENT "Embedding ${EMBED_FUNCTION}"
+    VERBATIM)
+  set(${EMBED_OUTPUT} ${source} PARENT_SCOPE)
+endfunction()
+
 function(attest_test name)
   if(NOT ATTEST_TESTS)
     return()

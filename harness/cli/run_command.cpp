@@ -14,6 +14,7 @@
 #include "cases/suites/suite.h"
 #include "harness/backends.h"
 #include "harness/cli/machine.h"
+#include "harness/cli/report_options.h"
 #include "harness/cli/run_support.h"
 #include "harness/cli/verbs.h"
 #include "harness/cli/verdict_exit.h"
@@ -42,6 +43,7 @@ struct RunArguments {
   std::string max_memory, debug;
   bool no_cache = false, fail_fast = false, oracle_full = false, in_process = false, strict_prec = false,
        skip_unavailable = false;
+  ReportFiles reports;
 };
 
 Expected<RunPlan> choose_cases(const RunArguments& a) {
@@ -223,6 +225,8 @@ int run_verb(const RunArguments& a, const std::string& command) {
     jsonl = std::move(*opened);
     listeners.push_back(jsonl.get());
   }
+  FileReporter files(a.reports, repro_options(a));
+  if (a.reports.any()) listeners.push_back(&files);
   listeners.push_back(&console);
   MultiListener all(listeners);
 
@@ -277,6 +281,7 @@ Verb add_run(CLI::App& app) {
       ->take_all()
       ->allow_extra_args(false);
   run->add_option("--seed", a->seed, "added to the seed of every case: other values, same problems");
+  add_report_options(*run, a->reports);
   auto* jsonl = run->add_option("--jsonl", a->jsonl, "write the record of truth to this file, one verdict per line");
   run->add_option("--resume", a->resume,
                   "continue the run this JSONL file records: verdicts in it stand, the rest is appended")

@@ -1,7 +1,8 @@
-// The suite files as the binary carries them.
+// Text files that the binary carries: suites, and the parts of the HTML page.
 #pragma once
 
 #include <span>
+#include <string>
 #include <string_view>
 
 namespace attest {
@@ -9,8 +10,15 @@ namespace attest {
 struct EmbeddedFile {
   std::string_view name;                // "quick.toml"
   std::span<const char* const> chunks;  // the text is their concatenation
+
+  std::string text() const {
+    std::string whole;
+    for (const char* chunk : chunks) whole += chunk;
+    return whole;
+  }
 };
 
 std::span<const EmbeddedFile> embedded_suite_files();
+std::span<const EmbeddedFile> embedded_page_files();
 
 }  // namespace attest

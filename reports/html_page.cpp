@@ -1,0 +1,177 @@
+#include "reports/html_page.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "cases/embedded_files.h"
+
+namespace attest {
+
+namespace {
+
+// Whole records are kept for this many verdicts that are not PASS; a run with more has one cause for thousands.
+constexpr std::size_t kWholeRecords = 5000;
+
+std::string json_text(std::string_view text) {
+  return nlohmann::json(text).dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
+}
+
+// Four digits are enough to look at; NaN and infinities are texts, as in the record.
+void put_number(std::string& out, double value) {
+  if (std::isfinite(value)) {
+    fmt::format_to(std::back_inserter(out), "{:.4g}", value);
+  } else {
+    out += std::isnan(value) ? "\"nan\"" : value > 0 ? "\"inf\"" : "\"-inf\"";
+  }
+}
+
+// Every text once.
+class Texts {
+ public:
+  std::size_t index(const std::string& text) {
+    const auto [at, fresh] = known_.try_emplace(text, known_.size());
+    if (fresh) list_ += fmt::format("{}{}", list_.empty() ? "" : ",", json_text(text));
+    return at->second;
+  }
+  const std::string& list() const { return list_; }
+
+ private:
+  std::unordered_map<std::string, std::size_t> known_;
+  std::string list_;
+};
+
+class Column {
+ public:
+  explicit Column(std::string_view name) : out_(fmt::format("{}:[", json_text(name))) {}
+  void add(std::size_t value) {
+    separate();
+    fmt::format_to(std::back_inserter(out_), "{}", value);
+  }
+  void add_number(double value) {
+    separate();
+    put_number(out_, value);
+  }
+  std::string text() const { return out_ + "]"; }
+
+ private:
+  void separate() {
+    if (!first_) out_ += ',';
+    first_ = false;
+  }
+  std::string out_;
+  bool first_ = true;
+};
+
+std::string columns(const std::vector<VerdictRecord>& verdicts, Texts& texts) {
+  Column verdict("verdict"), backend("backend"), line("line"), suite("suite"), path("path"), detail("detail"),
+      tags("tags"), bound("bound"), judged("judged"), ratio("ratio"), nmse("nmse"), max_abs("max_abs"), cpu("cpu"),
+      judge("judge");
+  for (const VerdictRecord& r : verdicts) {
+    verdict.add(static_cast<std::size_t>(r.verdict));
+    backend.add(texts.index(r.backend));
+    line.add(texts.index(r.line));
+    suite.add(texts.index(r.suite));
+    path.add(texts.index(r.path));
+    detail.add(texts.index(r.detail));
+    tags.add(texts.index(fmt::format("{}", fmt::join(r.tags, ","))));
+    bound.add(r.err_over_b_is_bound ? 1 : 0);
+    judged.add(r.rows_judged > 0 ? 1 : 0);
+    ratio.add_number(r.err_over_b);
+    nmse.add_number(r.nmse);
+    max_abs.add_number(r.max_abs);
+    cpu.add_number(r.backend_cpu_s);
+    judge.add_number(r.judge_s);
+  }
+  std::string out;
+  for (const Column* c : {&verdict, &backend, &line, &suite, &path, &detail, &tags, &bound, &judged, &ratio, &nmse,
+                          &max_abs, &cpu, &judge}) {
+    out += fmt::format("{}{}", out.empty() ? "" : ",", c->text());
+  }
+  return out;
+}
+
+std::string data(const RecordFile& file, const HtmlOptions& options) {
+  Texts texts;
+  const std::string table = columns(file.verdicts, texts);
+  std::string infos, runs, records;
+  for (const Verdict v : all_verdicts()) {
+    infos += fmt::format("{}{{\"name\":{},\"bad\":{},\"meaning\":{}}}", infos.empty() ? "" : ",",
+                         json_text(info(v).name), info(v).bad, json_text(info(v).meaning));
+  }
+  std::int64_t expected = 0;
+  for (const RunHeader& run : file.runs) {
+    // to_json() gives {"run":{...}}.
+    const std::string whole = to_json(run);
+    runs += fmt::format("{}{}", runs.empty() ? "" : ",", whole.substr(7, whole.size() - 8));
+    expected = std::max(expected, run.verdicts_expected);
+  }
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < file.verdicts.size() && kept < kWholeRecords; ++i) {
+    const VerdictRecord& r = file.verdicts[i];
+    if (r.verdict == Verdict::PASS || r.verdict == Verdict::UNSUPPORTED) continue;
+    records += fmt::format("{}\"{}\":{}", records.empty() ? "" : ",", i, to_json(r));
+    ++kept;
+  }
+  return fmt::format(
+      "{{\"verdicts\":[{}],\"runs\":[{}],\"expected\":{},\"repro_options\":{},\"strings\":[{}],\"columns\":{{{}}},"
+      "\"records\":{{{}}}}}",
+      infos, runs, expected, json_text(options.repro_options), texts.list(), table, records);
+}
+
+// Inside <script>: "</" would end it, "<!--" would open a comment.
+std::string inside_script(std::string json) {
+  std::string out;
+  out.reserve(json.size());
+  for (const char c : json) {
+    if (c == '<') {
+      out += "\\u003c";
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
+std::string page_file(std::string_view name) {
+  for (const auto& file : embedded_page_files()) {
+    if (file.name == name) return file.text();
+  }
+  return {};
+}
+
+std::string inside_text(std::string_view text) {
+  std::string out;
+  for (const char c : text) out += c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '&' ? "&amp;" : std::string(1, c);
+  return out;
+}
+
+}  // namespace
+
+std::string html_page(const RecordFile& file, const HtmlOptions& options) {
+  const std::string suite = file.runs.empty() ? "" : file.runs.front().suite;
+  const std::string title = suite.empty() ? "attest" : fmt::format("attest: {}", suite);
+  const auto fill = [&](std::string_view name) -> std::string {
+    if (name == "TITLE") return inside_text(title);
+    if (name == "STYLE") return page_file("page.css");
+    if (name == "SCRIPT") return page_file("data.js") + page_file("plots.js") + page_file("app.js");
+    return inside_script(data(file, options));
+  };
+  std::string out;
+  const std::string page = page_file("page.html");
+  std::string_view rest = page;
+  for (auto open = rest.find('@'); open != std::string_view::npos; open = rest.find('@')) {
+    const auto close = rest.find('@', open + 1);
+    out += rest.substr(0, open);
+    out += fill(rest.substr(open + 1, close - open - 1));
+    rest.remove_prefix(close + 1);
+  }
+  return out + std::string(rest);
+}
+
+}  // namespace attest
