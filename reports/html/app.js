@@ -256,8 +256,8 @@ function drawVerdicts() {
 let repaint = () => {}, scrollTo = () => {};
 function openDetail(i) {
   const record = page.records[i] ?? { verdict: verdictName(i), err_over_b: columns.ratio[i], nmse: columns.nmse[i], max_abs: columns.max_abs[i], path: textAt("path", i), suite: textAt("suite", i), tags: textAt("tags", i), detail: textAt("detail", i), backend_cpu_s: columns.cpu[i], judge_s: columns.judge[i] };
-  byId("detail").replaceChildren(el("button", { type: "button", class: "close", onclick: closeDetail }, "close (Esc)"), el("h2", {}, tag(i), " ", textAt("backend", i)),
-    el("p", { class: "mono" }, textAt("line", i)), reproLine(i), record.detail ? el("p", {}, record.detail) : null, el("p", { class: "reason" }, verdictInfo[columns.verdict[i]].meaning), triageText(record), placeText(record), maps(record), facts(record));
+  byId("detail").replaceChildren(...[el("button", { type: "button", class: "close", onclick: closeDetail }, "close (Esc)"), el("h2", {}, tag(i), " ", textAt("backend", i)),
+    el("p", { class: "mono" }, textAt("line", i)), reproLine(i), record.detail ? el("p", {}, record.detail) : null, el("p", { class: "reason" }, verdictInfo[columns.verdict[i]].meaning), triageText(record), placeText(record), maps(record), facts(record)].filter(Boolean));
   byId("detail").hidden = false;
 }
 const closeDetail = () => { byId("detail").hidden = true; };

@@ -64,6 +64,7 @@ function parseQuery(text) {
     if (!raw) continue;
     const not = raw.length > 1 && raw[0] === "-" && !/^-?\d/.test(raw);
     const word = not ? raw.slice(1) : raw;
+    if (verdictInfo.some((v) => v.name === word)) { terms.push({ not, key: "verdict", op: "=", value: word }); continue; }
     const at = word.search(/[=<>]/);
     terms.push(at > 0 ? { not, key: word.slice(0, at), op: word[at], value: word.slice(at + 1) } : { not, word: word.toLowerCase() });
   }

@@ -1,0 +1,125 @@
+// The page in a browser: it loads without a complaint, and its filter, matrix, failures and table do what they say.
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "reports/html_page.h"
+#include "reports/synthetic_run.h"
+
+namespace attest {
+namespace {
+
+using testing::HasSubstr;
+
+bool found(const char* program) {
+  return std::system(fmt::format("command -v '{}' >/dev/null 2>&1", program).c_str()) == 0;
+}
+
+const char* chromium() {
+  const char* named = std::getenv("ATTEST_CHROMIUM");
+  return named != nullptr ? named : "chromium";
+}
+
+class Browser : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!found("node") || !found(chromium())) GTEST_SKIP() << "needs node and chromium (Debian: nodejs chromium)";
+    page_ = std::filesystem::temp_directory_path() / fmt::format("attest_page_{}.html", getpid());
+  }
+  void TearDown() override {
+    std::error_code none;
+    std::filesystem::remove(page_, none);
+  }
+
+  // What browser.mjs says to the page of `file` after the steps; null where it failed.
+  nlohmann::json look(const RecordFile& file, const std::vector<std::string>& steps) {
+    std::ofstream(page_, std::ios::binary) << html_page(file);
+    std::string command = fmt::format("node '{}/reports/html/browser.mjs' '{}'", ATTEST_SOURCE_DIR, page_.string());
+    for (const auto& step : steps) command += fmt::format(" '{}'", step);
+    FILE* pipe = popen(command.c_str(), "r");
+    std::string said;
+    std::array<char, 4096> part{};
+    while (const std::size_t n = std::fread(part.data(), 1, part.size(), pipe)) said.append(part.data(), n);
+    return pclose(pipe) == 0 ? nlohmann::json::parse(said) : nlohmann::json();
+  }
+
+  std::filesystem::path page_;
+};
+
+RecordFile synthetic_file() {
+  const SyntheticRun run = synthetic_run();
+  return {"run.jsonl", {run.header}, run.records};
+}
+
+TEST_F(Browser, EveryViewDrawsWithoutAComplaint) {
+  const RecordFile file = synthetic_file();
+  const auto said = look(file, {"document.title", "document.getElementById(\"status\").textContent",
+                                "for (const [view] of views) show(view); drawn.size",
+                                "document.querySelectorAll(\"#matrix .cells tbody button\").length",
+                                "document.querySelectorAll(\"#spread svg\").length",
+                                "document.querySelectorAll(\"#curve svg path\").length"});
+  ASSERT_TRUE(said.is_object());
+  EXPECT_EQ(said["problems"], nlohmann::json::array());
+  EXPECT_EQ(said["values"][0], "attest: synthetic");
+  EXPECT_THAT(said["values"][1].get<std::string>(), HasSubstr(fmt::format("bad of {} verdicts", file.verdicts.size())));
+  EXPECT_EQ(said["values"][2], 6);
+  for (const int drawing : {3, 4, 5}) EXPECT_GT(said["values"][static_cast<std::size_t>(drawing)], 0) << drawing;
+}
+
+TEST_F(Browser, FilterMatrixAndFailuresLeadToTheVerdicts) {
+  const RecordFile file = synthetic_file();
+  std::size_t ggml = 0;
+  for (const auto& r : file.verdicts) ggml += r.backend == "ggml:CPU" && r.verdict != Verdict::PASS ? 1U : 0U;
+  const auto said = look(
+      file, {"document.getElementById(\"query\").value = \"backend=ggml:CPU -PASS\"; refresh(); state.shown.length",
+             "document.getElementById(\"shown\").textContent",
+             "show(\"failures\"); const box = document.querySelector(\"#failures details\"); box.open = true; new "
+             "Promise((done) => setTimeout(() => done(box.querySelector(\"code\").textContent), 100))",
+             "document.getElementById(\"clear\").click(); state.shown.length",
+             "show(\"matrix\"); picks.row = \"backend\"; picks.column = \"verdict\"; drawMatrix(); "
+             "document.querySelector(\"#matrix .cells tbody button\").click(); current + \" \" + state.shown.length",
+             "document.querySelectorAll(\"#verdicts .row\").length > 1",
+             "document.dispatchEvent(new KeyboardEvent(\"keydown\", {key: \"j\"})); document.dispatchEvent(new "
+             "KeyboardEvent(\"keydown\", {key: \"Enter\"})); document.getElementById(\"detail\").hidden"});
+  ASSERT_TRUE(said.is_object());
+  const auto& values = said["values"];
+  EXPECT_EQ(said["problems"], nlohmann::json::array());
+  EXPECT_EQ(values[0], ggml);
+  EXPECT_EQ(values[1], fmt::format("{} of {}", ggml, file.verdicts.size()));
+  EXPECT_THAT(values[2].get<std::string>(), testing::StartsWith("attest run -b"));
+  EXPECT_EQ(values[3], file.verdicts.size());
+  EXPECT_EQ(values[4], fmt::format("verdicts {}", file.verdicts.size() / 2));  // the backend that passes all
+  EXPECT_EQ(values[5], true);
+  EXPECT_EQ(values[6], false);
+}
+
+TEST_F(Browser, AHundredThousandVerdictsAreStillOnePage) {
+  RecordFile file = synthetic_file();
+  const auto few = file.verdicts;
+  file.verdicts.clear();
+  for (int i = 0; i < 100'000; ++i) {
+    file.verdicts.push_back(few[static_cast<std::size_t>(i) % few.size()]);
+    file.verdicts.back().line += fmt::format(" scale={}", i);
+  }
+  const auto said =
+      look(file, {"state.shown.length", "show(\"verdicts\"); document.querySelectorAll(\"#rows .row\").length",
+                  "state.at = 99998; document.dispatchEvent(new KeyboardEvent(\"keydown\", {key: \"j\"})); new "
+                  "Promise((done) => setTimeout(() => done(document.getElementById(\"rows\").textContent), 200))"});
+  ASSERT_TRUE(said.is_object());
+  EXPECT_EQ(said["problems"], nlohmann::json::array());
+  EXPECT_EQ(said["values"][0], 100'000);
+  EXPECT_LT(said["values"][1], 200) << "only rows in sight exist";
+  EXPECT_THAT(said["values"][2].get<std::string>(), HasSubstr("scale=99999"));
+  std::printf("100,000 verdicts: ready after %d ms\n", said["ready_ms"].get<int>());
+}
+
+}  // namespace
+}  // namespace attest
