@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -47,6 +48,8 @@ struct PoisonSpec {
   bool operator==(const PoisonSpec&) const = default;
 };
 
+enum class Feature : std::uint8_t;  // features.h
+
 struct Case {
   std::string op = "flash_attn_ext";
   AttentionProblem problem;
@@ -54,7 +57,8 @@ struct Case {
   PoisonSpec poison;
   std::uint64_t seed = 0;
 
-  std::vector<std::string> tags;  // from the suite; not part of the text or the id
+  std::vector<std::string> tags;               // from the suite; not part of the text or the id
+  std::optional<std::vector<Feature>> claims;  // from the suite too; none: what the line says (features.h)
   bool operator==(const Case&) const = default;
 };
 

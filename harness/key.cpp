@@ -146,4 +146,28 @@ const std::map<std::size_t, RowBudget>& Key::budgets(const ArithmeticContract& c
   return known;
 }
 
+const std::vector<Feature>& Key::blind_to(const ArithmeticContract& contract) {
+  const std::string bytes = bytes_of(contract);
+  auto [at, fresh] = blind_.try_emplace(bytes);
+  std::vector<Feature>& blind = at->second;
+  const std::vector<Feature> claimed = claimed_features(case_);
+  if (!fresh || claimed.empty()) return blind;
+  std::string where;
+  if (cache_ != nullptr) {
+    std::string what = "blind to";
+    for (const Feature f : claimed) what += fmt::format(" {}", info(f).name);
+    where = address(what, bytes);
+    if (const auto blob = cache_->load(where); blob && unpack(*blob, blind)) return blind;
+  }
+  const ErrorBudget budget(emulated(contract.q_rounding), contract, generic_);
+  if (!blindness_) blindness_.emplace(inputs_);
+  const std::vector<Sight> sight = blindness_->look(claimed, budget);
+  for (std::size_t f = 0; f < claimed.size(); ++f) {
+    const bool idle = sight[f] == Sight::absent && case_.claims;
+    if (sight[f] == Sight::blind || idle) blind.push_back(claimed[f]);
+  }
+  if (cache_ != nullptr) cache_->store(where, pack(blind));
+  return blind;
+}
+
 }  // namespace attest

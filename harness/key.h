@@ -11,6 +11,7 @@
 #include "cases/case.h"
 #include "cases/contract.h"
 #include "harness/run/blob_store.h"
+#include "oracles/blindness.h"
 #include "oracles/budget_sketch.h"
 #include "oracles/emulate.h"
 #include "oracles/error_budget.h"
@@ -66,6 +67,10 @@ class Key {
   const std::map<std::size_t, RowBudget>& budgets(const ArithmeticContract& contract,
                                                   const std::vector<std::size_t>& wanted);
 
+  // Features the case claims and that an answer judged under `contract` could have got wrong unseen. A feature that is
+  // absent (blindness.h) counts where the suite itself claims it.
+  const std::vector<Feature>& blind_to(const ArithmeticContract& contract);
+
  private:
   const BudgetSketch& sketch(QRounding rounding);
   std::string address(std::string_view what, std::string_view of) const;
@@ -81,6 +86,8 @@ class Key {
   std::map<QRounding, BudgetSketch> sketches_;
   std::map<std::string, Bounds> bounds_;  // by the contract's bytes
   std::map<std::string, std::map<std::size_t, RowBudget>> budgets_;
+  std::optional<Blindness> blindness_;
+  std::map<std::string, std::vector<Feature>> blind_;
 };
 
 }  // namespace attest

@@ -1,9 +1,9 @@
 #include "harness/key.h"
 
-#include <filesystem>
-
 #include <gtest/gtest.h>
 #include <unistd.h>
+
+#include <filesystem>
 
 #include "cases/inputs.h"
 #include "harness/compare.h"

@@ -25,9 +25,7 @@ double row_flop(const AttentionProblem& p) { return 2.0 * static_cast<double>(p.
 
 std::vector<Row> choose_rows(const AttentionProblem& p, std::int64_t count, std::uint64_t seed) {
   const std::int64_t total = p.n_seq * p.n_head * p.n_q;
-  const auto row_at = [&](std::int64_t i) {
-    return Row{i / (p.n_head * p.n_q), i / p.n_q % p.n_head, i % p.n_q};
-  };
+  const auto row_at = [&](std::int64_t i) { return Row{i / (p.n_head * p.n_q), i / p.n_q % p.n_head, i % p.n_q}; };
   std::vector<Row> rows;
   if (count >= total) {
     rows.reserve(static_cast<std::size_t>(total));

@@ -49,7 +49,8 @@ void ConsoleReporter::on_verdict(const VerdictRecord& record) { tally_.add(recor
 
 void ConsoleReporter::on_finish(const RunSummary& summary) {
   put(table() + failures() + notes(Verdict::XFAIL, "Known failures (ledger)") +
-      notes(Verdict::QUARANTINED, "Not started (ledger)") + notes(Verdict::UNSUPPORTED, "Unsupported") + remarks() +
+      notes(Verdict::QUARANTINED, "Not started (ledger)") + notes(Verdict::UNSUPPORTED, "Unsupported") +
+      notes(Verdict::BLIND, "Blind: right, and so would be a kernel that gets this wrong") + remarks() +
       reckoning(summary));
 }
 

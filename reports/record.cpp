@@ -40,8 +40,8 @@ void RunSummary::add(const VerdictRecord& record) {
   ++ruled;
   ++counts[record.backend][record.verdict];
   backend_cpu_s += record.backend_cpu_s;
-  const bool counts_here = record.verdict == Verdict::PASS || record.verdict == Verdict::FAIL ||
-                           record.verdict == Verdict::CONTRACT;
+  const bool counts_here = record.verdict == Verdict::PASS || record.verdict == Verdict::BLIND ||
+                           record.verdict == Verdict::FAIL || record.verdict == Verdict::CONTRACT;
   double& worst = max_err_over_b[record.backend];
   if (counts_here && record.err_over_b > worst) worst = record.err_over_b;
 }

@@ -69,6 +69,7 @@ struct VerdictRecord {
   double contract_nmse = 0;                      // against exact Q where the contract declares a rounding of Q
   std::vector<PartyError> parties;
   TriageRecord triage;
+  std::vector<std::string> blind_to;  // BLIND: features.def; features the case claims and could not have seen go wrong
 
   std::int64_t rows = 0, rows_judged = 0, rows_confirmed = 0, rows_dead = 0, rows_range = 0, rows_det = 0;
   std::int64_t bad_elements = 0;
@@ -105,7 +106,7 @@ std::string started_json(std::string_view line, std::string_view case_id, std::s
 
 struct RunSummary {
   std::map<std::string, std::map<Verdict, std::int64_t>> counts;  // backend -> verdict -> count
-  std::map<std::string, double> max_err_over_b;                   // backend -> max over PASS, FAIL and CONTRACT
+  std::map<std::string, double> max_err_over_b;                   // backend -> max over PASS, BLIND, FAIL and CONTRACT
   std::int64_t selected = 0, ruled = 0;                           // every selected (case, backend) must be ruled
   double wall_s = 0, backend_cpu_s = 0;
   std::int64_t jobs = 0;  // slots that worked side by side; 0: the times do not belong together (resumed, merged)

@@ -31,11 +31,13 @@ std::string key_of(const Parts&... parts) {
 }
 
 bool has_ratio(Verdict verdict) {
-  return verdict == Verdict::PASS || verdict == Verdict::FAIL || verdict == Verdict::CONTRACT;
+  return verdict == Verdict::PASS || verdict == Verdict::BLIND || verdict == Verdict::FAIL ||
+         verdict == Verdict::CONTRACT;
 }
 
 bool is_note(Verdict verdict) {
-  return verdict == Verdict::XFAIL || verdict == Verdict::QUARANTINED || verdict == Verdict::UNSUPPORTED;
+  return verdict == Verdict::XFAIL || verdict == Verdict::QUARANTINED || verdict == Verdict::UNSUPPORTED ||
+         verdict == Verdict::BLIND;
 }
 
 }  // namespace

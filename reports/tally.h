@@ -14,7 +14,7 @@ struct BackendTally {
   std::string backend;
   std::int64_t cases = 0;
   std::map<Verdict, std::int64_t> counts;
-  double max_err_over_b = 0;  // over PASS and FAIL
+  double max_err_over_b = 0;  // over PASS, BLIND and FAIL
   double cpu_s = 0;
   std::int64_t suspects = 0;  // SUSPECT, then PASS on fresh seeds
   std::int64_t prec_not_honoured = 0;
@@ -30,7 +30,7 @@ struct FailureGroup {
   VerdictRecord worst;  // largest err/B; among equals the shortest line
 };
 
-// XFAIL, QUARANTINED and UNSUPPORTED alike: same backend and reason.
+// XFAIL, QUARANTINED, UNSUPPORTED and BLIND alike: same backend and reason.
 struct NoteGroup {
   std::string backend;
   Verdict verdict = Verdict::UNSUPPORTED;

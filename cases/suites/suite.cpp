@@ -57,6 +57,7 @@ void SuiteBuilder::add(Case c) {
     return;
   }
   c.tags = suite_.groups.back().tags;
+  c.claims = suite_.groups.back().claims;
   suite_.cases.push_back(std::move(c));
   ++suite_.groups.back().count;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,7 +16,8 @@ namespace attest {
 // Cases that stand together for one reason; cases[first] to cases[first + count).
 struct SuiteGroup {
   std::vector<std::string> tags;
-  std::string why;  // one line for people
+  std::string why;                             // one line for people
+  std::optional<std::vector<Feature>> claims;  // what its cases are about; none: what each line says (features.h)
   std::size_t first = 0, count = 0;
 };
 

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "cases/families.h"
+#include "cases/features.h"
 #include "cases/suites/suite_parser.h"
 
 namespace attest {
@@ -103,6 +104,35 @@ TEST(TomlSuite, WhatIsWrongInACoveringGroupIsSaid) {
               HasSubstr("no value of axis n_q"));
   EXPECT_THAT(error_of(group("axes = {n_head_kv = [3], n_head = [2, 4]}")).message, HasSubstr("no combination"));
   EXPECT_THAT(error_of(group("axes = {n_q = [1], mask = [\"used:{n_kv/0}\"]}")).message, HasSubstr("n_kv/0"));
+}
+
+TEST(TomlSuite, ClaimsOfAGroupComeBeforeThoseOfTheSuite) {
+  const std::string toml = R"(
+name = "own"
+description = ""
+claims = ["gqa"]
+[[group]]
+why = "of the suite"
+line = "flash_attn_ext n_q=1"
+[[group]]
+why = "its own"
+claims = ["sinks", "tail"]
+line = "flash_attn_ext n_q=2"
+[[group]]
+why = "none"
+claims = []
+line = "flash_attn_ext n_q=3"
+)";
+  const auto suite = from_toml(toml);
+  ASSERT_TRUE(suite.has_value()) << suite.error().text();
+  EXPECT_THAT(*suite->cases[0].claims, ElementsAre(Feature::gqa));
+  EXPECT_THAT(*suite->cases[1].claims, ElementsAre(Feature::sinks, Feature::tail));
+  EXPECT_TRUE(suite->cases[2].claims->empty());
+  EXPECT_FALSE(load_suite("quick")->cases[0].claims.has_value());
+
+  const Error wrong = error_of("[[group]]\nwhy = \"\"\nclaims = [\"sink\"]\nline = \"flash_attn_ext\"\n");
+  EXPECT_EQ(std::pair(wrong.line, wrong.column), std::pair(5, 11));
+  EXPECT_THAT(wrong.hint, HasSubstr("'sinks'"));
 }
 
 TEST(TomlSuite, CasesGivenTwiceAreDroppedAndCounted) {

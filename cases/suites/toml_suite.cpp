@@ -2,8 +2,10 @@
 #include <toml++/toml.h>
 
 #include <algorithm>
+#include <optional>
 #include <vector>
 
+#include "cases/features.h"
 #include "cases/generate/covering.h"
 #include "cases/grammar/lexer.h"
 #include "cases/suites/suite_parser.h"
@@ -42,7 +44,7 @@ class TomlSuite {
     } catch (const toml::parse_error& error) {
       return wrong(place_of(error.source()), std::string(error.description()));
     }
-    if (auto fine = known_keys(root, {"name", "description", "group", "covering", "unexpressed"}); !fine)
+    if (auto fine = known_keys(root, {"name", "description", "claims", "group", "covering", "unexpressed"}); !fine)
       return tl::unexpected(fine.error());
     for (const auto& [key, slot] :
          {std::pair{"name", &builder_.suite().name}, std::pair{"description", &builder_.suite().description}}) {
@@ -52,6 +54,9 @@ class TomlSuite {
                      fmt::format("a suite needs {} = \"...\"", key));
       *slot = *value;
     }
+    auto claims = read_claims(root);
+    if (!claims) return tl::unexpected(claims.error());
+    claims_ = std::move(*claims);
     if (root.get("group") == nullptr && root.get("covering") == nullptr) {
       return wrong({1, 1}, "a suite needs at least one [[group]] or [[covering]]");
     }
@@ -120,12 +125,31 @@ class TomlSuite {
     const auto why = table["why"].value_exact<std::string>();
     if (!why) return wrong(place_of(table.source()), "a group needs why = \"...\", one line for people");
     group.why = *why;
+    auto claims = read_claims(table);
+    if (!claims) return tl::unexpected(claims.error());
+    group.claims = *claims ? std::move(*claims) : claims_;
     builder_.open(std::move(group));
     return {};
   }
 
+  // claims = ["sinks"]: nothing where the key is missing.
+  Expected<std::optional<std::vector<Feature>>> read_claims(const toml::table& table) const {
+    const toml::node* node = table.get("claims");
+    if (node == nullptr) return std::nullopt;
+    if (!node->is_array()) return wrong(place_of(node->source()), "claims is a list of features: [\"sinks\"]");
+    const auto names = strings(table, "claims");
+    if (!names) return tl::unexpected(names.error());
+    std::vector<Feature> out;
+    for (const auto* name : *names) {
+      const auto feature = feature_from_name(name->as_string()->get());
+      if (!feature) return wrong(place_of(name->source()), feature.error().message, feature.error().hint);
+      out.push_back(*feature);
+    }
+    return out;
+  }
+
   Expected<void> add_group(const toml::table& table) {
-    if (auto fine = known_keys(table, {"tag", "tags", "why", "line", "lines", "file", "axes", "zip"}); !fine)
+    if (auto fine = known_keys(table, {"tag", "tags", "why", "claims", "line", "lines", "file", "axes", "zip"}); !fine)
       return fine;
     if (auto opened = open_group(table); !opened) return opened;
     const auto dimensions = read_dimensions(table);
@@ -324,8 +348,8 @@ class TomlSuite {
   }
 
   Expected<void> add_covering(const toml::table& table) {
-    if (auto fine = known_keys(table, {"tag", "tags", "why", "line", "strength", "seed", "max_rows", "max_flop",
-                                       "seeds", "forbid", "axes"});
+    if (auto fine = known_keys(table, {"tag", "tags", "why", "claims", "line", "strength", "seed", "max_rows",
+                                       "max_flop", "seeds", "forbid", "axes"});
         !fine)
       return fine;
     if (auto opened = open_group(table); !opened) return opened;
@@ -418,6 +442,7 @@ class TomlSuite {
   std::string_view toml_;
   const std::string& path_;
   const FileReader& read_;
+  std::optional<std::vector<Feature>> claims_;  // of the whole suite, where a group has none of its own
   SuiteBuilder builder_;
 };
 

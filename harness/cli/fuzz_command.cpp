@@ -38,7 +38,7 @@ struct FuzzArguments {
   std::int64_t cases = 0;
   int jobs = 0;
   double max_flop = RandomOptions{}.max_flop;
-  bool fail_fast = false;
+  bool fail_fast = false, no_blindness = false;
 };
 
 // "90", "90s", "10m", "2h": seconds.
@@ -163,6 +163,7 @@ int fuzz_verb(const FuzzArguments& a) {
   RunOptions options;
   options.key.key_flop = kKeySeconds * kKeyFlopPerSecond;
   options.jobs = a.jobs;
+  options.blindness = !a.no_blindness;
   options.fail_fast = a.fail_fast;
   options.interrupted = &interrupted();
   const SubjectMaker maker = subject_maker(*environment, false, *max_memory);
@@ -232,6 +233,7 @@ Verb add_fuzz(CLI::App& app) {
   fuzz->add_option("--save", a->save, "append the lines of failing cases to this file");
   fuzz->add_option("--corpus", a->corpus, "directory of .txt files with case lines that run first; default: built in");
   fuzz->add_flag("--fail-fast", a->fail_fast, "stop at the first bad verdict");
+  add_blindness_option(*fuzz, a->no_blindness);
   fuzz->add_option("--jobs", a->jobs, "slots working at a time; default: number of cores")->check(CLI::PositiveNumber);
   fuzz->add_option("--max-memory", a->max_memory, "memory a subject process may allocate, e.g. 4G");
   fuzz->footer(kExitCodes);

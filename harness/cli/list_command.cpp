@@ -6,6 +6,7 @@
 
 #include "backends/mutant/mutant_backend.h"
 #include "cases/families.h"
+#include "cases/features.h"
 #include "cases/grammar/descriptor.h"
 #include "cases/suites/suite.h"
 #include "harness/backends.h"
@@ -21,8 +22,8 @@ struct ListArguments {
 };
 
 const std::vector<std::string>& things() {
-  static const std::vector<std::string> words{"ops",      "backends", "suites",   "cases",
-                                              "families", "axes",     "verdicts", "mutants"};
+  static const std::vector<std::string> words{"ops",  "backends", "suites",   "cases",  "families",
+                                              "axes", "features", "verdicts", "mutants"};
   return words;
 }
 
@@ -73,6 +74,11 @@ int list_axes() {
   return kOk;
 }
 
+int list_features() {
+  for (const FeatureInfo& f : features()) fmt::print("{:<12} {:<10} {}\n", f.name, key_of(f.feature), f.altered);
+  return kOk;
+}
+
 int list_verdicts() {
   for (const Verdict v : all_verdicts()) {
     fmt::print("{:<17} {:<4} {}\n", info(v).name, info(v).bad ? "bad" : "", info(v).meaning);
@@ -100,6 +106,7 @@ int list_verb(const ListArguments& a) {
   if (a.what == "cases") return list_cases(a);
   if (a.what == "families") return list_families();
   if (a.what == "axes") return list_axes();
+  if (a.what == "features") return list_features();
   if (a.what == "verdicts") return list_verdicts();
   if (a.what == "mutants") return list_mutants();
   Error error;

@@ -1,10 +1,10 @@
 #include "harness/cli/machine.h"
 
+#include <sys/utsname.h>
+
 #include <ctime>
 #include <fstream>
 #include <string>
-
-#include <sys/utsname.h>
 #ifdef __APPLE__
 #include <sys/sysctl.h>
 #endif

@@ -1,10 +1,10 @@
 // attest: does this flash-attention kernel compute attention?
+#include <fmt/format.h>
+#include <sys/resource.h>
+
 #include <atomic>
 #include <csignal>
 #include <cstdio>
-
-#include <fmt/format.h>
-#include <sys/resource.h>
 
 #include "harness/backends.h"
 #include "harness/cli/verbs.h"
@@ -91,10 +91,11 @@ int main(int argc, char** argv) {
   std::signal(SIGTERM, on_interrupt);
   raise_descriptor_limit();
 
-  CLI::App app{"attest: does this flash-attention kernel compute attention?\n"
-               "Asks every backend the same generated questions, works the answers out twice by other means (a scalar\n"
-               "oracle in fp64, an Eigen reference that is not flash attention), derives for every output element how\n"
-               "far off a correct kernel may be, and rules."};
+  CLI::App app{
+      "attest: does this flash-attention kernel compute attention?\n"
+      "Asks every backend the same generated questions, works the answers out twice by other means (a scalar\n"
+      "oracle in fp64, an Eigen reference that is not flash attention), derives for every output element how\n"
+      "far off a correct kernel may be, and rules."};
   app.name("attest");
   app.set_version_flag("--version", fmt::format("attest {}", kVersion));
   app.require_subcommand(1);

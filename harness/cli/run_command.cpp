@@ -42,7 +42,7 @@ struct RunArguments {
   double timeout = 0, key_budget = 0;
   std::string max_memory, debug;
   bool no_cache = false, fail_fast = false, oracle_full = false, in_process = false, strict_prec = false,
-       skip_unavailable = false;
+       skip_unavailable = false, no_blindness = false;
   ReportFiles reports;
 };
 
@@ -166,6 +166,7 @@ std::string judging_options(const RunArguments& a) {
   if (!a.max_memory.empty()) words.push_back("max-memory=" + a.max_memory);
   if (!a.ledger.empty()) words.push_back("ledger=" + std::filesystem::path(a.ledger).filename().string());
   if (a.strict_prec) words.push_back(kStrictPrec);
+  if (a.no_blindness) words.push_back("blindness=off");
   return fmt::format("{}", fmt::join(words, " "));
 }
 
@@ -197,6 +198,7 @@ int run_verb(const RunArguments& a, const std::string& command) {
   options.jobs = a.jobs;
   options.timeout_s = a.timeout;
   options.repeat = a.repeat;
+  options.blindness = !a.no_blindness;
   options.fail_fast = a.fail_fast;
   options.ledger = ledger ? &*ledger : nullptr;
   options.interrupted = &interrupted();
@@ -309,6 +311,7 @@ Verb add_run(CLI::App& app) {
       ->check(CLI::IsMember({"full", "sample"}));
   run->add_option("--repeat", a->repeat, "run each case N times in one subject; other bits are NONDETERMINISTIC")
       ->check(CLI::PositiveNumber);
+  add_blindness_option(*run, a->no_blindness);
   run->add_flag("--no-cache", a->no_cache,
                 "work every key out anew; else keys and budgets are kept in ATTEST_CACHE_DIR or the user's cache "
                 "directory (2 GiB at most)");

@@ -57,6 +57,14 @@ void add_backend_options(CLI::App& verb, std::vector<std::string>& backends, std
       ->allow_extra_args(false);
 }
 
+void add_blindness_option(CLI::App& verb, bool& off) {
+  verb.add_option_function<std::string>(
+          "--blindness", [&off](const std::string& how) { off = how == "off"; },
+          "'on' (default): a PASS of a case that could not have seen one of its features go wrong is BLIND; 'off': "
+          "it stays PASS")
+      ->check(CLI::IsMember({"on", "off"}));
+}
+
 void JoinedRuns::on_start(const RunHeader& part) {
   if (started_) return;
   started_ = true;

@@ -26,6 +26,9 @@ Expected<std::uint64_t> bytes_of(const std::string& text);
 void add_backend_options(CLI::App& verb, std::vector<std::string>& backends, std::vector<std::string>& ggml,
                          const std::string& standard);
 
+// --blindness on|off, the same for every verb that judges.
+void add_blindness_option(CLI::App& verb, bool& off);
+
 // Makes one run out of many: passes on the first start and every verdict, and at finish() the sum. `header` has what
 // only the caller knows: the counts of all parts.
 class JoinedRuns : public RunListener {

@@ -1,7 +1,7 @@
 // attest show LINE: everything a case means, without running it.
-#include <memory>
-
 #include <fmt/format.h>
+
+#include <memory>
 
 #include "cases/case.h"
 #include "harness/backends.h"
@@ -50,8 +50,7 @@ int show_verb(const ShowArguments& a) {
   if (plan.mask.bytes > 0) print_tensor("mask", plan.mask, false);
   if (plan.sinks.bytes > 0) print_tensor("sinks", plan.sinks, false);
   print_tensor("O", plan.out, false);
-  const auto total =
-      plan.q.bytes + plan.k.bytes + plan.v.bytes + plan.mask.bytes + plan.sinks.bytes + plan.out.bytes;
+  const auto total = plan.q.bytes + plan.k.bytes + plan.v.bytes + plan.mask.bytes + plan.sinks.bytes + plan.out.bytes;
   fmt::print("bytes   {}\n", amount(static_cast<double>(total), "B"));
   fmt::print("rows    {} of {} FLOP each, {} in all\n", p.n_seq * p.n_head * p.n_q, amount(row_flop(p), ""),
              amount(flop(p), "FLOP"));
@@ -62,14 +61,14 @@ int show_verb(const ShowArguments& a) {
   if (!environment) return report(environment.error());
   fmt::print("paths\n");
   for (const auto& backend : a.backends.empty() ? default_backends(*environment) : a.backends) {
-    const auto subject = make_process_subject(
-        {{own_executable().string(), kSubjectVerb}, backend, *environment, {}, 0, &interrupted()});
+    const auto subject =
+        make_process_subject({{own_executable().string(), kSubjectVerb}, backend, *environment, {}, 0, &interrupted()});
     if (auto started = subject->start(); !started) return report_backend(started.error());
     const SubjectAnswer answer = subject->ask(c, text(c));
     if (answer.kind == SubjectAnswer::Kind::accepted) {
       const ArithmeticContract& k = answer.contract;
-      fmt::print("  {:<18} {:<8} tile {}, chunks {}, accumulator 2^{:.0f}, P {}, Q {}\n", backend, k.path_name(), k.tile,
-                 k.chunks, std::log2(k.u_acc), k.u_p > 0 ? fmt::format("2^{:.0f}", std::log2(k.u_p)) : "f32",
+      fmt::print("  {:<18} {:<8} tile {}, chunks {}, accumulator 2^{:.0f}, P {}, Q {}\n", backend, k.path_name(),
+                 k.tile, k.chunks, std::log2(k.u_acc), k.u_p > 0 ? fmt::format("2^{:.0f}", std::log2(k.u_p)) : "f32",
                  k.q_rounding == QRounding::none ? "as it is" : "rounded");
     } else {
       fmt::print("  {:<18} {}\n", backend,

@@ -123,7 +123,7 @@ void print_curve(const std::string& backend, const std::string& axes,
       continue;
     }
     const bool bad = info(record->verdict).bad;
-    if (record->verdict == Verdict::PASS) last_pass = &label;
+    if (record->verdict == Verdict::PASS || record->verdict == Verdict::BLIND) last_pass = &label;
     if (bad && first_bad == nullptr) first_bad = &label;
     std::string tail = bar(record->err_over_b);
     if (record->verdict == Verdict::UNSUPPORTED) tail = record->detail;

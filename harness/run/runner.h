@@ -31,6 +31,7 @@ struct RunOptions {
   int jobs = 0;                              // slots working at a time; 0: one per core
   double timeout_s = 0;                      // deadline per case; 0: from the case's cost
   int repeat = 1;                            // runs of each case in the same subject, outputs compared bit for bit
+  bool blindness = true;                     // a PASS that could not have been anything else becomes BLIND
   bool fail_fast = false;                    // stop at the first bad verdict
   Ledger* ledger = nullptr;                  // counts what it matched
   const RecordFile* earlier = nullptr;       // resume this run: its verdicts stand, their cases do not run again

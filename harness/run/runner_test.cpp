@@ -72,6 +72,32 @@ TEST(Runner, TellsTheListenerEveryEventInOrder) {
   EXPECT_EQ(summary->ruled, 1);
 }
 
+TEST(Runner, APassThatCouldNotHaveBeenAnythingElseIsBlind) {
+  const char* line = "flash_attn_ext n_head=4 n_head_kv=2 n_kv=9 data=v_const";
+  {
+    NiceMock<MockRunListener> listener;
+    EXPECT_CALL(listener, on_verdict(AllOf(verdict_is(Verdict::BLIND),
+                                           Field(&VerdictRecord::blind_to, ::testing::ElementsAre("gqa")),
+                                           Field(&VerdictRecord::detail, HasSubstr("gqa")))));
+    ASSERT_TRUE(run(plan_of({line}), one_job(), backend_with(write_truth), {}, listener));
+  }
+  {
+    NiceMock<MockRunListener> listener;
+    EXPECT_CALL(listener, on_verdict(verdict_is(Verdict::PASS)));
+    RunOptions options = one_job();
+    options.blindness = false;
+    ASSERT_TRUE(run(plan_of({line}), options, backend_with(write_truth), {}, listener));
+  }
+  NiceMock<MockRunListener> listener;  // only a PASS is ever blind
+  EXPECT_CALL(listener, on_verdict(verdict_is(Verdict::FAIL)));
+  const auto wrong = [](const AttentionInputs& in, const MutableTensorView& out) {
+    const Outcome outcome = write_truth(in, out);
+    reinterpret_cast<float*>(out.row(0, 0, 0))[0] += 1;
+    return outcome;
+  };
+  ASSERT_TRUE(run(plan_of({line}), one_job(), backend_with(wrong), {}, listener));
+}
+
 TEST(Runner, LongestCasesFirstAndEveryCaseRuledOnce) {
   std::vector<std::string> lines;
   for (int n = 1; n <= 60; ++n) lines.push_back("flash_attn_ext n_kv=" + std::to_string(n));
@@ -88,8 +114,8 @@ TEST(Runner, LongestCasesFirstAndEveryCaseRuledOnce) {
 
 TEST(Runner, UnsupportedCarriesTheBackendsReason) {
   NiceMock<MockRunListener> listener;
-  EXPECT_CALL(listener, on_verdict(AllOf(verdict_is(Verdict::UNSUPPORTED),
-                                         Field(&VerdictRecord::detail, "no softcap here"))));
+  EXPECT_CALL(listener,
+              on_verdict(AllOf(verdict_is(Verdict::UNSUPPORTED), Field(&VerdictRecord::detail, "no softcap here"))));
   ASSERT_TRUE(run(plan_of({"flash_attn_ext softcap=30"}), one_job(), backend_with(write_truth), {}, listener));
 }
 
@@ -112,10 +138,9 @@ TEST(Runner, HiddenNanThatReachesTheOutputIsStaleNotFail) {
     return Outcome{};
   };
   NiceMock<MockRunListener> listener;
-  EXPECT_CALL(listener,
-              on_verdict(AllOf(verdict_is(Verdict::STALE), Field(&VerdictRecord::underlying, "NAN"))));
-  ASSERT_TRUE(run(plan_of({"flash_attn_ext n_kv=64 mask=used:40 poison=hidden:nan"}), one_job(), backend_with(leaks), {},
-                  listener));
+  EXPECT_CALL(listener, on_verdict(AllOf(verdict_is(Verdict::STALE), Field(&VerdictRecord::underlying, "NAN"))));
+  ASSERT_TRUE(run(plan_of({"flash_attn_ext n_kv=64 mask=used:40 poison=hidden:nan"}), one_job(), backend_with(leaks),
+                  {}, listener));
 }
 
 // Moves one element to between the 8 sigma and the 13.9 sigma budget.
@@ -140,8 +165,8 @@ TEST(Runner, SuspectOnceIsPassWithANote) {
   NiceMock<MockRunListener> listener;
   EXPECT_CALL(listener, on_verdict(AllOf(verdict_is(Verdict::PASS), Field(&VerdictRecord::suspect, true),
                                          Field(&VerdictRecord::suspect_reruns, 3))));
-  ASSERT_TRUE(run(plan_of({"flash_attn_ext n_kv=300 kv=f32"}), one_job(), backend_with(just_above_suspect(&runs, 1)), {},
-                  listener));
+  ASSERT_TRUE(run(plan_of({"flash_attn_ext n_kv=300 kv=f32"}), one_job(), backend_with(just_above_suspect(&runs, 1)),
+                  {}, listener));
   EXPECT_EQ(runs, 4);
 }
 
@@ -239,8 +264,8 @@ SubjectMaker scripted(Script& script) {
 }
 
 TEST(Runner, ACrashIsTriedOnceMoreAloneAndTheRunGoesOn) {
-  Script script{{unsupported(), fault_of(Verdict::CRASH, "signal 11"), fault_of(Verdict::CRASH, "signal 11"),
-                 unsupported()}};
+  Script script{
+      {unsupported(), fault_of(Verdict::CRASH, "signal 11"), fault_of(Verdict::CRASH, "signal 11"), unsupported()}};
   NiceMock<MockRunListener> listener;
   EXPECT_CALL(listener, on_verdict(verdict_is(Verdict::UNSUPPORTED))).Times(2);
   EXPECT_CALL(listener,
@@ -263,8 +288,8 @@ TEST(Runner, AFaultThatDoesNotComeBackIsFlaky) {
 TEST(Runner, AReportThatCannotBeWrittenStopsTheRunAsAHarnessError) {
   NiceMock<MockRunListener> listener;
   ON_CALL(listener, failed()).WillByDefault(Return(harness_error("out.jsonl: No space left on device")));
-  const auto summary =
-      run(plan_of({"flash_attn_ext n_kv=1", "flash_attn_ext n_kv=2"}), one_job(), backend_with(write_truth), {}, listener);
+  const auto summary = run(plan_of({"flash_attn_ext n_kv=1", "flash_attn_ext n_kv=2"}), one_job(),
+                           backend_with(write_truth), {}, listener);
   ASSERT_FALSE(summary);
   EXPECT_EQ(summary.error().kind, ErrorKind::harness);
 }

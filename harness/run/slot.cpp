@@ -1,6 +1,7 @@
 #include "harness/run/slot.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <bit>
@@ -115,7 +116,7 @@ void Slot::run_on(std::size_t backend, std::vector<Seat>& all) {
       if (look_again) {
         open.emplace_back(seats[i], std::move(result));
       } else {
-        board_.ruled(*seats[i]->c, std::move(result.record));
+        rule(*seats[i], result);
       }
       continue;
     }
@@ -132,7 +133,7 @@ void Slot::run_on(std::size_t backend, std::vector<Seat>& all) {
     if (result.interrupted) return;
     settle_stale(backend, *s->c, result);
     if (result.interrupted) return;
-    board_.ruled(*s->c, std::move(result.record));
+    rule(*s, result);
   }
 }
 
@@ -208,6 +209,7 @@ Slot::Result Slot::collect(std::size_t backend, Seat& seat) {
   record.judge_s += seconds_since(start);
   record.verdict = ruling.verdict;
   result.compared = true;
+  result.contract = contract;
   result.suspect = ruling.suspect;
   if (!seat.place->red_zones_hold(kRedZone)) verdict(Verdict::OOB, "bytes next to the output were written");
   return result;
@@ -335,6 +337,20 @@ void Slot::settle_stale(std::size_t backend, const Case& c, Result& result) {
   record.underlying = info(record.verdict).name;
   record.verdict = Verdict::STALE;
   record.detail = "hidden bytes reach the output: the same case passes with finite hidden bytes";
+}
+
+void Slot::rule(Seat& seat, Result& result) {
+  VerdictRecord& record = result.record;
+  if (board_.options().blindness && result.compared && record.verdict == Verdict::PASS) {
+    const auto start = std::chrono::steady_clock::now();
+    for (const Feature f : seat.key->blind_to(result.contract)) record.blind_to.emplace_back(info(f).name);
+    if (!record.blind_to.empty()) {
+      record.verdict = Verdict::BLIND;
+      record.detail = fmt::format("could not have seen: {}", fmt::join(record.blind_to, ", "));
+    }
+    record.judge_s += seconds_since(start);
+  }
+  board_.ruled(*seat.c, std::move(record));
 }
 
 }  // namespace attest

@@ -35,6 +35,7 @@ class Slot {
   // What one run of one case on one backend came to.
   struct Result {
     VerdictRecord record;
+    ArithmeticContract contract = {};
     bool suspect = false;
     bool compared = false;     // the backend ran to its end and its output was judged
     bool finished = true;      // false: the subject is gone
@@ -52,6 +53,8 @@ class Slot {
   void settle_fault(std::size_t backend, Seat& seat, Result& result);
   void settle_suspect(std::size_t backend, const Case& c, Result& result);
   void settle_stale(std::size_t backend, const Case& c, Result& result);
+  // The last word: a PASS that could not have been anything else is BLIND.
+  void rule(Seat& seat, Result& result);
   VerdictRecord blank(std::size_t backend, const Seat& seat) const;
   bool revive(std::size_t backend);
   double deadline(const Case& c) const;
