@@ -5,6 +5,7 @@
 
 #include "backends/cpu/cpu_backend.h"
 #include "backends/ggml/backend.h"
+#include "backends/metal/backend.h"
 #include "backends/mutant/mutant_backend.h"
 
 namespace attest {
@@ -123,6 +124,7 @@ const std::vector<BackendFamily>& backend_families() {
 std::vector<BackendListing> builtin_listings() {
   std::vector<BackendListing> listings = cpu_listings();
   for (BackendListing& listing : mutant_listings()) listings.push_back(std::move(listing));
+  for (BackendListing& metal : metal_listings()) listings.push_back(std::move(metal));
   return listings;
 }
 

@@ -20,5 +20,7 @@ struct EmbeddedFile {
 
 std::span<const EmbeddedFile> embedded_suite_files();
 std::span<const EmbeddedFile> embedded_page_files();
+std::span<const EmbeddedFile> embedded_metal_kernels();  // backends/metal/kernels
+std::span<const EmbeddedFile> embedded_metal_headers();  // the simulator's MSL: backends/metal/sim/abi.h and msl/*
 
 }  // namespace attest

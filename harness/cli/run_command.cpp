@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 
+#include "cases/cache_dir.h"
 #include "cases/suites/suite.h"
 #include "harness/backends.h"
 #include "harness/cli/machine.h"

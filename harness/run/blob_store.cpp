@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <cstdlib>
 #include <cstring>
 #include <fstream>
 
@@ -43,22 +42,6 @@ bool write_whole(int fd, const void* data, std::size_t bytes) {
 }
 
 }  // namespace
-
-fs::path default_cache_dir() {
-  const auto set = [](const char* name) {
-    const char* value = std::getenv(name);
-    return value != nullptr && *value != '\0' ? fs::path(value) : fs::path();
-  };
-  if (fs::path own = set("ATTEST_CACHE_DIR"); !own.empty()) return own;
-  if (fs::path xdg = set("XDG_CACHE_HOME"); !xdg.empty()) return xdg / "attest";
-  const fs::path home = set("HOME");
-  if (home.empty()) return {};
-#ifdef __APPLE__
-  return home / "Library" / "Caches" / "attest";
-#else
-  return home / ".cache" / "attest";
-#endif
-}
 
 BlobStore::BlobStore(fs::path directory, std::uint64_t max_bytes)
     : directory_(std::move(directory)), max_bytes_(max_bytes) {}

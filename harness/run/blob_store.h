@@ -14,10 +14,6 @@
 
 namespace attest {
 
-// XDG_CACHE_HOME/attest, else ~/.cache/attest (~/Library/Caches/attest on a Mac); ATTEST_CACHE_DIR overrides. Empty
-// where none of these is known.
-std::filesystem::path default_cache_dir();
-
 // One file per blob, named by the hash of its key. Safe under parallel processes: a blob is written to a temporary file
 // and renamed; a reader sees all of it or nothing. A file that is truncated, damaged or of another key (the key is
 // stored with the bytes, both under a checksum) counts as absent and is removed. A cache never fails a run: whatever

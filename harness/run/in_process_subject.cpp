@@ -53,6 +53,10 @@ class InProcessSubject final : public Subject {
     const Outcome outcome = backend_->run(input_views(p.c, plan, p.buffers), output_view(plan, p.buffers));
     answer.kind = outcome.ok ? SubjectAnswer::Kind::done : SubjectAnswer::Kind::failed;
     answer.text = outcome.error;
+    if (!outcome.ok && !outcome.finding.empty()) {
+      answer.kind = SubjectAnswer::Kind::found;
+      answer.text = outcome.finding + "\n" + outcome.error;
+    }
     answer.cpu_seconds = outcome.cpu_seconds;
     answer.wall_seconds = outcome.wall_seconds;
     posted_.pop_front();

@@ -299,6 +299,9 @@ SubjectAnswer ProcessSubject::next(double timeout_s) {
     case protocol::Say::failed:
       answer.kind = SubjectAnswer::Kind::failed;
       break;
+    case protocol::Say::found:
+      answer.kind = SubjectAnswer::Kind::found;
+      break;
     default:
       return fault(Verdict::CRASH, "garbage on the control channel: unknown reply");
   }

@@ -27,9 +27,9 @@ struct Request {
 };
 
 // subject -> judge. A run is answered by `accepted` (with the contract) and later `done`, or by `unsupported`, or by
-// `failed`. At the start: `described`, or `misnamed` (the user's mistake: no such backend, variant or option), or
+// `failed`, or by `found` (what a simulator saw; text: the verdict's name, a line break, a sentence). At the start: `described`, or `misnamed` (the user's mistake: no such backend, variant or option), or
 // `failed` (not to be had here). Text: reason, error, or for `described` name \n build id \n description.
-enum class Say : std::uint32_t { described, accepted, unsupported, done, failed, misnamed };
+enum class Say : std::uint32_t { described, accepted, unsupported, done, failed, misnamed, found };
 struct Reply {
   std::uint32_t magic = kMagic;
   Say say = Say::done;

@@ -188,6 +188,12 @@ Slot::Result Slot::collect(std::size_t backend, Seat& seat) {
     case SubjectAnswer::Kind::failed:
       verdict(Verdict::ERROR, answer.text);
       return result;
+    case SubjectAnswer::Kind::found: {
+      const auto line_break = std::min(answer.text.find('\n'), answer.text.size());
+      const auto named = verdict_from_name(answer.text.substr(0, line_break));
+      verdict(named.value_or(Verdict::ERROR), answer.text.substr(std::min(line_break + 1, answer.text.size())));
+      return result;
+    }
     case SubjectAnswer::Kind::interrupted:
       alive_[backend] = false;
       result.finished = false;

@@ -168,6 +168,10 @@ bool serve(const protocol::Request& request, const std::string& line, Backend& b
 
   const InputBuffers& buffers = places[request.place].buffers();
   const Outcome outcome = backend.run(input_views(c, plan, buffers), output_view(plan, buffers));
+  if (!outcome.ok && !outcome.finding.empty()) {
+    reply.say = protocol::Say::found;
+    return protocol::send(kControlFd, reply, outcome.finding + "\n" + outcome.error);
+  }
   if (!outcome.ok) return fail(outcome.error);
   reply.say = protocol::Say::done;
   reply.cpu_seconds = outcome.cpu_seconds;

@@ -1,0 +1,157 @@
+#include "backends/metal/backend.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <new>
+
+#include "backends/metal/attention.h"
+#include "backends/metal/sim/sim_device.h"
+#include "cases/grammar/lexer.h"
+
+namespace attest {
+namespace {
+
+constexpr std::string_view kSimDescription =
+    "our own Metal kernels on a simulator of Metal: sees races, not Apple's rounding";
+constexpr std::string_view kAppleDescription = "our own Metal kernels on this machine's GPU";
+constexpr std::string_view kNoApple = "for Apple machines, not built yet; metal:sim runs the same kernels";
+
+struct MetalOptions {
+  metal::SimOptions sim;
+  metal::AttentionOptions attention;
+};
+
+class MetalBackend final : public Backend {
+ public:
+  MetalBackend(std::string name, std::unique_ptr<metal::Device> device, metal::AttentionOptions options)
+      : name_(std::move(name)), device_(std::move(device)), options_(options) {}
+
+  std::string name() const override { return name_; }
+  std::string description() const override { return std::string(kSimDescription); }
+  std::string build_id() const override { return "attest " ATTEST_VERSION " " + device_->build_id(); }
+  Support supports(const AttentionProblem& problem) const override { return metal::attention_support(problem); }
+  ArithmeticContract contract(const AttentionProblem& problem) const override {
+    return metal::attention_contract(problem, options_);
+  }
+
+  Outcome run(const AttentionInputs& inputs, const MutableTensorView& out) override {
+    Outcome outcome;
+    const auto start = std::chrono::steady_clock::now();
+    try {
+      metal::plan_attention(inputs, out, options_, work_);
+      const auto result = device_->run(work_.dispatches);
+      if (!result) {
+        outcome.ok = false;
+        outcome.error = "metal: " + result.error().text();
+      } else {
+        outcome.cpu_seconds = result->cpu_seconds;
+        report(*result, outcome);
+      }
+    } catch (const std::bad_alloc&) {
+      outcome.ok = false;
+      outcome.error = "metal: out of memory";
+    }
+    outcome.wall_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    return outcome;
+  }
+
+ private:
+  static void report(const metal::DispatchResult& result, Outcome& outcome) {
+    if (result.findings.empty()) return;
+    outcome.ok = false;
+    outcome.finding = result.findings.front().verdict;
+    for (const metal::Finding& f : result.findings) outcome.error += (outcome.error.empty() ? "" : "\n") + f.text;
+  }
+
+  std::string name_;
+  std::unique_ptr<metal::Device> device_;
+  metal::AttentionOptions options_;
+  metal::AttentionWork work_;
+};
+
+Expected<metal::RunOrder> read_order(const std::string& text) {
+  using Kind = metal::RunOrder::Kind;
+  if (text == "fifo") return metal::RunOrder{Kind::fifo, 0};
+  if (text == "lifo") return metal::RunOrder{Kind::lifo, 0};
+  const auto colon = text.find(':');
+  if (text.substr(0, colon) == "random") {
+    if (colon == std::string::npos) return metal::RunOrder{Kind::random, 1};
+    const auto seed = grammar::read_seed({std::string_view(text).substr(colon + 1), 1}, "order=random");
+    if (!seed) return Unexpected(seed.error());
+    return metal::RunOrder{Kind::random, *seed};
+  }
+  return input_error("order=" + text + " is no order of execution", did_you_mean(text, {"fifo", "lifo", "random:1"}));
+}
+
+template <class T>
+Expected<T> read_word(const std::string& key, const std::string& text,
+                      const std::vector<std::pair<std::string, T>>& words) {
+  std::vector<std::string> names;
+  for (const auto& [name, value] : words) {
+    if (name == text) return value;
+    names.push_back(name);
+  }
+  return input_error(fmt::format("{}={} is none of {}", key, text, fmt::join(names, ", ")), did_you_mean(text, names));
+}
+
+Expected<MetalOptions> read_options(const BackendSpec& spec) {
+  MetalOptions options;
+  for (const auto& [key, value] : spec.options) {
+    if (key == "model") {
+      const auto model = read_word<metal::ExecutionModel>(
+          key, value, {{"free", metal::ExecutionModel::free}, {"tsan", metal::ExecutionModel::tsan}});
+      if (!model) return Unexpected(model.error());
+      options.sim.model = *model;
+    } else if (key == "order") {
+      const auto order = read_order(value);
+      if (!order) return Unexpected(order.error());
+      options.sim.order = *order;
+    } else if (key == "kernel") {
+      const auto kernel = read_word<metal::AttentionKernel>(
+          key, value, {{"vec", metal::AttentionKernel::vec}, {"tiled", metal::AttentionKernel::tiled}});
+      if (!kernel) return Unexpected(kernel.error());
+      options.attention.kernel = *kernel;
+    } else if (key == "vskip") {
+      const auto vskip = grammar::read_double({value, 1}, "vskip");
+      if (!vskip || !(*vskip >= 0 && *vskip < 1)) {
+        return input_error("vskip=" + value + " is no part of the largest weight: 0 to below 1", "e.g. vskip=1e-6");
+      }
+      options.attention.vskip = static_cast<float>(*vskip);
+    } else {
+      return input_error("metal:sim has no option '" + key + "'",
+                         did_you_mean(key, {"model", "order", "kernel", "vskip"}));
+    }
+  }
+  return options;
+}
+
+}  // namespace
+
+Expected<std::unique_ptr<Backend>> make_metal_backend(const BackendSpec& spec, const BackendEnvironment&) {
+  if (!spec.build.empty()) return input_error("metal has no builds to choose from: '@" + spec.build + "'");
+  if (spec.variant.empty()) return harness_error("metal " + std::string(kNoApple));
+  if (spec.variant != "sim") {
+    return input_error("metal has no variant '" + spec.variant + "'", did_you_mean(spec.variant, {"sim"}));
+  }
+  const auto options = read_options(spec);
+  if (!options) return Unexpected(options.error());
+  auto device = metal::make_sim_device(options->sim);
+  if (!device) return Unexpected(device.error());
+  if (auto loaded = (*device)->load(metal::kAttentionLibrary, metal::attention_library()); !loaded) {
+    Error error = loaded.error();
+    error.kind = ErrorKind::harness;  // our own kernels
+    return Unexpected(std::move(error));
+  }
+  return std::make_unique<MetalBackend>(spec.text(), std::move(*device), options->attention);
+}
+
+std::vector<BackendListing> metal_listings() {
+  const std::string why_not = metal::sim_unavailable();
+  return {{"metal", std::string(kAppleDescription), false, std::string(kNoApple)},
+          {"metal:sim", std::string(kSimDescription), why_not.empty(), why_not}};
+}
+
+}  // namespace attest
