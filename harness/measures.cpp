@@ -13,7 +13,7 @@
 #define ATTEST_ROW_ERRORS
 namespace attest {
 struct RowErrors {
-  double squared_error = 0, squared = 0, got_squared = 0, dot = 0, max = 0, max_ulp = 0;
+  double squared_error = 0, squared = 0, got_squared = 0, dot = 0, max = 0, close = 0, max_ulp = 0;
 };
 }  // namespace attest
 #endif
@@ -37,7 +37,8 @@ V ulps_of(V error, V expected) {
 
 RowErrors row_errors(const float* got, const double* expected, std::size_t n) {
   const std::size_t lanes = hn::Lanes(f64);
-  auto error2 = hn::Zero(f64), square = error2, got2 = error2, dot = error2, most = error2, ulps = error2;
+  auto error2 = hn::Zero(f64), square = error2, got2 = error2, dot = error2, most = error2, close = error2,
+       ulps = error2;
   const auto add = [&](auto g, auto x) {
     const auto error = hn::Abs(hn::Sub(g, x));
     error2 = hn::MulAdd(error, error, error2);
@@ -45,6 +46,7 @@ RowErrors row_errors(const float* got, const double* expected, std::size_t n) {
     got2 = hn::MulAdd(g, g, got2);
     dot = hn::MulAdd(g, x, dot);
     most = hn::Max(most, error);
+    close = hn::Max(close, hn::Div(error, hn::Add(hn::Abs(x), hn::Set(f64, 1.0))));
     ulps = hn::Max(ulps, ulps_of(error, x));
   };
   std::size_t e = 0;
@@ -59,7 +61,7 @@ RowErrors row_errors(const float* got, const double* expected, std::size_t n) {
   }
   const auto sum = [](auto v) { return hn::GetLane(hn::SumOfLanes(f64, v)); };
   const auto largest = [](auto v) { return hn::GetLane(hn::MaxOfLanes(f64, v)); };
-  return {sum(error2), sum(square), sum(got2), sum(dot), largest(most), largest(ulps)};
+  return {sum(error2), sum(square), sum(got2), sum(dot), largest(most), largest(close), largest(ulps)};
 }
 
 BoundCheck bound_check(const float* got, const double* expected, const float* bound, std::size_t n, double share) {
@@ -115,6 +117,7 @@ void Measures::add(std::span<const float> got, std::span<const double> expected)
   got_squared_ += row.got_squared;
   dot_ += row.dot;
   max_ = std::max(max_, row.max);
+  close_ = std::max(close_, row.close);
   max_ulp_ = std::max(max_ulp_, row.max_ulp);
   const auto n = static_cast<std::int64_t>(got.size());
   for (; next_ < n; next_ += step_)
@@ -129,6 +132,7 @@ void Measures::report(VerdictRecord& record) {
   record.nmse = squared_error_ / std::max(squared_, 1e-30 * static_cast<double>(count_));
   record.max_abs = max_;
   record.cosine = squared_ > 0 && got_squared_ > 0 ? dot_ / std::sqrt(squared_ * got_squared_) : 1.0;
+  record.allclose = close_;
   record.ulp_max = max_ulp_;
   if (ulps_.empty()) return;
   record.ulp_p50 = percentile(0.50);

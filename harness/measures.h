@@ -16,14 +16,14 @@ class Measures {
 
   // Elements of `got` that are not finite must not be there.
   void add(std::span<const float> got, std::span<const double> expected);
-  // NMSE, cosine, largest error, ULP percentiles; nothing without an element.
+  // NMSE, cosine, largest error, allclose, ULP percentiles; nothing without an element.
   void report(VerdictRecord& record);
 
  private:
   double percentile(double p);
 
   std::int64_t step_, next_ = 0, count_ = 0;
-  double squared_error_ = 0, squared_ = 0, got_squared_ = 0, dot_ = 0, max_ = 0, max_ulp_ = 0;
+  double squared_error_ = 0, squared_ = 0, got_squared_ = 0, dot_ = 0, max_ = 0, close_ = 0, max_ulp_ = 0;
   std::vector<float> ulps_;
 };
 

@@ -24,7 +24,7 @@ TEST(Measures, AreThoseOfAPlainLoopWhateverTheRowLength) {
     Rows rows(n);
     rows.expected[0] = n == 1 ? 1 : 0;  // 0: its ULP is that of the smallest normal number
     rows.got[0] = n == 1 ? 1.5F : 1e-40F;
-    double error2 = 0, square = 0, most = 0, ulp = 0;
+    double error2 = 0, square = 0, most = 0, close = 0, ulp = 0;
     for (std::size_t e = 0; e < n; ++e) {
       const double error = std::abs(static_cast<double>(rows.got[e]) - rows.expected[e]);
       const float reference = std::max(static_cast<float>(std::abs(rows.expected[e])), 0x1p-126F);
@@ -32,6 +32,7 @@ TEST(Measures, AreThoseOfAPlainLoopWhateverTheRowLength) {
       error2 += error * error;
       square += rows.expected[e] * rows.expected[e];
       most = std::max(most, error);
+      close = std::max(close, error / (1 + std::abs(rows.expected[e])));
       ulp = std::max(ulp, error / (static_cast<double>(next) - static_cast<double>(reference)));
     }
     Measures measures(static_cast<std::int64_t>(n));
@@ -40,6 +41,7 @@ TEST(Measures, AreThoseOfAPlainLoopWhateverTheRowLength) {
     measures.report(record);
     EXPECT_NEAR(record.nmse * square / error2, 1, 1e-12);
     EXPECT_DOUBLE_EQ(record.max_abs, most);
+    EXPECT_DOUBLE_EQ(record.allclose, close);
     EXPECT_DOUBLE_EQ(record.ulp_max, ulp);
     EXPECT_LE(record.ulp_p50, record.ulp_p99);
     EXPECT_LE(record.ulp_p99, record.ulp_max);

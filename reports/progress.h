@@ -22,6 +22,7 @@ class ProgressReporter : public RunListener {
   void on_start(const RunHeader& header) override;
   void on_earlier_verdict(const VerdictRecord& record) override;  // counts, but says nothing about speed
   void on_verdict(const VerdictRecord& record) override;
+  void expect_fewer(std::int64_t verdicts) { expected_ -= verdicts; }  // they will not come
   void on_finish(const RunSummary& summary) override;
 
  private:

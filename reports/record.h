@@ -65,6 +65,7 @@ struct VerdictRecord {
   bool err_over_b_is_bound = false;  // true: passed by the cheap lower bound, err/B <= err_over_b
   WorstElement worst;
   double nmse = 0, max_abs = 0, cosine = 1;
+  double allclose = 0;  // smallest t with |error| <= t + t |reference| everywhere
   double ulp_p50 = 0, ulp_p99 = 0, ulp_max = 0;  // f32 ULP against the fp64 reference
   double contract_nmse = 0;                      // against exact Q where the contract declares a rounding of Q
   std::vector<PartyError> parties;

@@ -67,6 +67,7 @@ void visit(Archive& a, T& r) {
   a("nmse", r.nmse);
   a("max_abs", r.max_abs);
   a("cosine", r.cosine);
+  a.optional("allclose", r.allclose);
   a("ulp_p50", r.ulp_p50);
   a("ulp_p99", r.ulp_p99);
   a("ulp_max", r.ulp_max);

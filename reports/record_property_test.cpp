@@ -48,6 +48,7 @@ VerdictRecord any_record() {
   r.nmse = number();
   r.max_abs = number();
   r.cosine = number();
+  r.allclose = number();
   r.ulp_p50 = number();
   r.ulp_p99 = number();
   r.ulp_max = number();

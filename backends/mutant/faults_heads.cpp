@@ -31,6 +31,7 @@ struct SinkPerChunk : Fault {
 };
 struct SinkNotInMax : Fault {
   static constexpr bool kSinkInMax = false;
+  static float exp(const cpu::Primitives& simd, float x) { return simd.exp_one(std::min(x, 0.0F)); }
 };
 struct SinkByKvHead : OutsideFault {
   static void before(Call& call) {

@@ -105,12 +105,13 @@ std::vector<MutantRow> mutant_rows() {
   std::vector<MutantRow> rows;
   for (const mutant::Mutant& m : mutant::mutants()) {
     if (!m.is_faulty()) continue;
-    rows.push_back({"mutant:" + std::string(m.name),
-                    std::string(m.path),
-                    std::string(m.suspected_class),
-                    std::string(m.description),
-                    std::string(m.models),
-                    {}});
+    MutantRow row;
+    row.backend = "mutant:" + std::string(m.name);
+    row.path = m.path;
+    row.suspected_class = m.suspected_class;
+    row.description = m.description;
+    row.models = m.models;
+    rows.push_back(std::move(row));
   }
   return rows;
 }
@@ -118,12 +119,18 @@ std::vector<MutantRow> mutant_rows() {
 std::vector<MutantRow> legal_rows() {
   std::vector<MutantRow> rows;
   for (const mutant::Variant& v : mutant::variants()) {
-    rows.push_back({"legal:" + std::string(v.name),
-                    std::string(v.path),
-                    std::string(v.suspected_class),
-                    std::string(v.description),
-                    {},
-                    std::string(v.contract)});
+    ArithmeticContract c;
+    v.promise(c);
+    const bool narrow = c.q_rounding != QRounding::none || c.u_s > 0 || c.u_p > kUnitF32 || c.u_acc > kUnitF32 ||
+                        c.u_out > kUnitF32;
+    MutantRow row;
+    row.backend = "legal:" + std::string(v.name);
+    row.path = v.path;
+    row.suspected_class = v.suspected_class;
+    row.description = v.description;
+    row.contract = v.contract;
+    row.narrow = narrow;
+    rows.push_back(std::move(row));
   }
   return rows;
 }

@@ -14,6 +14,7 @@ struct MutantRow {
   std::string path, suspected_class, description;
   std::string models;    // the historical bug or habit; empty for legal variants
   std::string contract;  // legal variants: what they state
+  bool narrow = false;   // legal variants: some of it in fewer bits than f32
 };
 std::vector<MutantRow> mutant_rows();  // faulty ones only: without mutant:none
 std::vector<MutantRow> legal_rows();

@@ -107,6 +107,7 @@ int main(int argc, char** argv) {
   verbs.emplace_back("sweep", add_sweep(app));
   verbs.emplace_back("coverage", add_coverage(app));
   verbs.emplace_back("report", add_report(app));
+  verbs.emplace_back("mutants", add_mutants(app));
   verbs.emplace_back("list", add_list(app));
   verbs.emplace_back("show", add_show(app));
   try {

@@ -35,6 +35,7 @@ Board::Board(const RunPlan& plan, const RunOptions& options, RunListener& listen
       cases_(order_.size()),
       free_(jobs),
       all_(jobs) {
+  if (options.cheapest_first) std::reverse(order_.begin(), order_.end());
   summary_.selected = static_cast<std::int64_t>(cases_ * plan.backends.size());
 }
 
@@ -85,7 +86,7 @@ void Board::tell_earlier() {
 std::vector<const Case*> Board::take() {
   const std::scoped_lock lock(queue_mutex_);
   std::vector<const Case*> batch;
-  if (stopping()) return batch;
+  if (stopping() || left_count_ == plan_.backends.size()) return batch;
   // Near the end batches shrink, so that the last one does not keep a single slot busy.
   const std::size_t left = order_.size() - next_;
   const std::size_t most = options_.fail_fast ? 1 : std::clamp<std::size_t>(left / 8, 1, kBatch);
@@ -128,6 +129,7 @@ bool Board::quarantined(const Case& c, VerdictRecord blank) {
 void Board::tell(const VerdictRecord& record) {
   listener_.on_verdict(record);
   summary_.add(record);
+  if (options_.leaves && options_.leaves(record) && left_.insert(record.backend).second) ++left_count_;
   if (options_.fail_fast && info(record.verdict).bad) stop_ = true;
   stop_if_unwritten();
 }
@@ -137,6 +139,12 @@ void Board::stop_if_unwritten() {
     error_ = written.error();
     stop_ = true;
   }
+}
+
+bool Board::left(const std::string& backend) const {
+  if (left_count_ == 0) return false;
+  const std::scoped_lock lock(event_mutex_);
+  return left_.contains(backend);
 }
 
 void Board::failed(Error error) {

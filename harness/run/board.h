@@ -33,6 +33,8 @@ class Board {
   void ruled(const Case& c, VerdictRecord record);
   // True where the ledger forbids to start the case on this backend; `blank` then goes out as QUARANTINED.
   bool quarantined(const Case& c, VerdictRecord blank);
+  // Whether a backend, by its canonical name, takes no more cases.
+  bool left(const std::string& backend) const;
   void failed(Error error);  // the harness could not go on
   bool stopping() const;
 
@@ -57,9 +59,11 @@ class Board {
   const std::size_t cases_;
   const RecordFile* earlier_ = nullptr;
   std::unordered_set<std::string> done_;  // pair_key()
+  std::unordered_set<std::string> left_;
+  std::atomic<std::size_t> left_count_{0};
   std::size_t next_ = 0;
   std::mutex queue_mutex_;
-  std::mutex event_mutex_;
+  mutable std::mutex event_mutex_;
   std::mutex hold_mutex_;
   std::condition_variable freed_;
   int free_;

@@ -33,6 +33,10 @@ struct RunOptions {
   int repeat = 1;                            // runs of each case in the same subject, outputs compared bit for bit
   bool blindness = true;                     // a PASS that could not have been anything else becomes BLIND
   bool fail_fast = false;                    // stop at the first bad verdict
+  bool cheapest_first = false;               // else the longest, so that slots end together
+  // Asked after every final verdict, one at a time: true, and its backend leaves the run. A backend that left is not
+  // ruled on the rest of the cases.
+  std::function<bool(const VerdictRecord&)> leaves;
   Ledger* ledger = nullptr;                  // counts what it matched
   const RecordFile* earlier = nullptr;       // resume this run: its verdicts stand, their cases do not run again
   std::filesystem::path cache;               // where keys and budgets are kept between runs; empty: nowhere

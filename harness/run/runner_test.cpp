@@ -98,6 +98,23 @@ TEST(Runner, APassThatCouldNotHaveBeenAnythingElseIsBlind) {
   ASSERT_TRUE(run(plan_of({line}), one_job(), backend_with(wrong), {}, listener));
 }
 
+TEST(Runner, ABackendThatLeavesIsRuledOnNoFurtherCaseAndCheapOnesComeFirst) {
+  std::vector<std::string> lines;
+  for (int n = 1; n <= 60; ++n) lines.push_back("flash_attn_ext n_kv=" + std::to_string(n));
+  RunOptions options = one_job();
+  options.cheapest_first = true;
+  options.leaves = [](const VerdictRecord& r) { return r.line.find("n_kv=3 ") != std::string::npos; };
+  std::vector<std::string> seen;
+  NiceMock<MockRunListener> listener;
+  ON_CALL(listener, on_verdict(_)).WillByDefault(Invoke([&](const VerdictRecord& r) { seen.push_back(r.line); }));
+  const auto summary = run(plan_of(lines), options, backend_with(write_truth), {}, listener);
+  ASSERT_TRUE(summary) << summary.error().text();
+  EXPECT_EQ(summary->ruled, 3);
+  ASSERT_EQ(seen.size(), 3U);
+  EXPECT_THAT(seen[0], HasSubstr("n_kv=1"));
+  EXPECT_THAT(seen[2], HasSubstr("n_kv=3"));
+}
+
 TEST(Runner, LongestCasesFirstAndEveryCaseRuledOnce) {
   std::vector<std::string> lines;
   for (int n = 1; n <= 60; ++n) lines.push_back("flash_attn_ext n_kv=" + std::to_string(n));

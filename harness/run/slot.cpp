@@ -96,6 +96,7 @@ void Slot::run_batch(const std::vector<const Case*>& cases) {
 }
 
 void Slot::run_on(std::size_t backend, std::vector<Seat>& all) {
+  if (released(backend)) return;
   std::vector<Seat*> seats;
   for (Seat& s : all) {
     if (board_.already_ruled(s.id, infos_[backend].name)) continue;
@@ -117,6 +118,7 @@ void Slot::run_on(std::size_t backend, std::vector<Seat>& all) {
         open.emplace_back(seats[i], std::move(result));
       } else {
         rule(*seats[i], result);
+        if (released(backend)) return;
       }
       continue;
     }
@@ -124,6 +126,7 @@ void Slot::run_on(std::size_t backend, std::vector<Seat>& all) {
     settle_fault(backend, *seats[i], result);
     if (result.interrupted) return;
     board_.ruled(*seats[i]->c, std::move(result.record));
+    if (released(backend)) return;
     if (!alive_[backend] && !revive(backend)) return;
     for (std::size_t j = i + 1; j < seats.size(); ++j) post(backend, *seats[j]);
   }
@@ -134,7 +137,16 @@ void Slot::run_on(std::size_t backend, std::vector<Seat>& all) {
     settle_stale(backend, *s->c, result);
     if (result.interrupted) return;
     rule(*s, result);
+    if (released(backend)) return;
   }
+}
+
+// A backend that left the run needs no subject, whatever is still posted to it.
+bool Slot::released(std::size_t backend) {
+  if (!board_.left(infos_[backend].name)) return false;
+  subjects_[backend].reset();
+  alive_[backend] = false;
+  return true;
 }
 
 bool Slot::revive(std::size_t backend) {

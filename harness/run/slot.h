@@ -56,6 +56,7 @@ class Slot {
   // The last word: a PASS that could not have been anything else is BLIND.
   void rule(Seat& seat, Result& result);
   VerdictRecord blank(std::size_t backend, const Seat& seat) const;
+  bool released(std::size_t backend);
   bool revive(std::size_t backend);
   double deadline(const Case& c) const;
 

@@ -1,0 +1,61 @@
+// attest mutants from outside: suite quick kills every deliberate bug and leaves every legal variant alone.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "harness/cli/testing/attest_process.h"
+#include "harness/cli/testing/verdicts.h"
+
+namespace attest::testing {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+constexpr const char* kOneCase =
+    "name = \"one\"\ndescription = \"one case\"\n[[group]]\ntag = \"a\"\nwhy = \"no sinks\"\nline = \"flash_attn_ext "
+    "d=64 n_head=2 n_kv=70\"\n";
+
+TEST(Mutants, QuickKillsEveryOneAndFlagsNoLegalVariant) {
+  const ScratchDir dir;
+  const std::string html = dir.path() / "kills.html", markdown = dir.path() / "kills.md";
+  const Ended ended = attest({"mutants", "--suite", "quick", "--html", html, "--markdown", markdown});
+  EXPECT_EQ(ended.code, 0) << ended.out << ended.err;
+  EXPECT_THAT(ended.out, HasSubstr("mutation score 100 %"));
+  EXPECT_THAT(ended.out, HasSubstr("\n0 false alarms on "));
+  EXPECT_THAT(shell("head -c 15 '" + html + "'").out, HasSubstr("<!doctype html>"));
+  EXPECT_THAT(shell("cat '" + markdown + "'").out, HasSubstr("| rescale |"));
+}
+
+TEST(Mutants, ASurvivorIsNamedAndIsExitOne) {
+  const ScratchDir dir;
+  const std::string suite = dir.file("one.toml", kOneCase);
+  const Ended ended = attest({"mutants", "--suite", suite, "-m", "sink-dropped", "-m", "mutant:gqa-off-by-one"});
+  EXPECT_EQ(ended.code, 1) << ended.out << ended.err;
+  EXPECT_THAT(ended.out, HasSubstr("SURVIVED: mutant:sink-dropped"));
+  EXPECT_THAT(ended.out, HasSubstr("1 of 2 mutants killed"));
+}
+
+TEST(Mutants, RulesStandBesideTheVerdictsOnBothInputs) {
+  const ScratchDir dir;
+  const std::string suite = dir.file("one.toml", kOneCase), jsonl = dir.path() / "kills.jsonl";
+  const Ended ended =
+      attest({"mutants", "--suite", suite, "--rules", "-m", "one-element-off", "-m", "all-inf", "--jsonl", jsonl});
+  EXPECT_EQ(ended.code, 0) << ended.out << ended.err;
+  EXPECT_THAT(ended.out, HasSubstr("line of suite ggml"));
+  const Verdicts verdicts = verdicts_in(jsonl);
+  EXPECT_EQ(verdicts.size(), 3U) << "standard attention and two mutants";
+  const VerdictRecord& off = verdicts.at({"flash_attn_ext d=64 n_head=2 n_kv=70", "mutant:one-element-off"});
+  EXPECT_TRUE(info(off.verdict).bad);
+  EXPECT_LT(off.nmse, 5e-4) << "the rule of test-backend-ops does not see it";
+  EXPECT_GT(off.allclose, 0);
+}
+
+TEST(Mutants, AWrongNameGetsTheNearest) {
+  const Ended ended = attest({"mutants", "-m", "gqa-modulus"});
+  EXPECT_EQ(ended.code, 2);
+  EXPECT_THAT(ended.err, HasSubstr("gqa-modulo"));
+  EXPECT_THAT(ended.out, Not(HasSubstr("mutation score")));
+}
+
+}  // namespace
+}  // namespace attest::testing
