@@ -23,7 +23,7 @@ constexpr std::int64_t kMostColumns = 64;
 constexpr double kExplained = 0.7;  // share of the evidence that is gone
 constexpr double kNoNumber = 1400;  // evidence of an element without one: ln(1 + DBL_MAX), about
 
-enum class Slot { q, k, v, score, logit, slope, p, acc, sum, out };
+enum class Slot { q, k, v, score, logit, slope, bias, sink, p, acc, factor, partial, sum, out };
 Slot slot(Deviation d) {
   switch (d) {
     case Deviation::q_f16:
@@ -46,6 +46,14 @@ Slot slot(Deviation d) {
     case Deviation::slope_f16:
     case Deviation::slope_bf16:
       return Slot::slope;
+    case Deviation::bias_f16:
+      return Slot::bias;
+    case Deviation::sink_f16:
+      return Slot::sink;
+    case Deviation::factor_f16:
+      return Slot::factor;
+    case Deviation::partial_f16:
+      return Slot::partial;
     case Deviation::p_f16:
     case Deviation::p_bf16:
     case Deviation::p_e4m3:
@@ -100,7 +108,7 @@ QRounding q_rounding(const std::vector<Deviation>& deviations) {
 }
 
 // Deviations that could show at all in this problem.
-std::vector<Deviation> possible(const AttentionProblem& p) {
+std::vector<Deviation> possible(const AttentionProblem& p, const NarrowArithmetic& order) {
   std::vector<Deviation> found;
   const auto wider = [](DType type, Narrow to) {
     return type == DType::f32 || (type == DType::bf16 && to == Narrow::f16) ||
@@ -114,6 +122,9 @@ std::vector<Deviation> possible(const AttentionProblem& p) {
     if (slot(d) == Slot::v && !wider(p.v_type, narrow(d))) continue;
     if (slot(d) == Slot::slope && !(p.max_bias > 0)) continue;
     if (slot(d) == Slot::logit && !capped) continue;
+    if (slot(d) == Slot::bias && !p.mask.present()) continue;
+    if (slot(d) == Slot::sink && p.sinks.kind == SinkKind::none) continue;
+    if (slot(d) == Slot::partial && order.chunks < 2) continue;
     if ((d == Deviation::q_q8_0 || d == Deviation::q_q8_1) && p.d_k % 32 != 0) continue;
     if (d == Deviation::q_q8_1 && !minima) continue;
     found.push_back(d);
@@ -142,6 +153,18 @@ std::pair<NarrowArithmetic, Narrow> narrowed_by(NarrowArithmetic a, const std::v
         break;
       case Slot::slope:
         a.slope = narrow(d);
+        break;
+      case Slot::bias:
+        a.bias = narrow(d);
+        break;
+      case Slot::sink:
+        a.sink = narrow(d);
+        break;
+      case Slot::factor:
+        a.factor = narrow(d);
+        break;
+      case Slot::partial:
+        a.partial = narrow(d);
         break;
       case Slot::p:
         a.p = narrow(d);
@@ -218,25 +241,10 @@ const std::vector<RowTerms>& Search::terms(QRounding q, Narrow k) {
   return terms_.emplace(std::pair{q, k}, std::move(all)).first->second;
 }
 
-// What f32 arithmetic may be off by: a few roundings of the terms of the sum, and of the scores behind the weights.
 void Search::measure() {
   for (const RowTerms& t : terms(QRounding::none, Narrow::wide)) {
-    const std::vector<double> z = logits(t);
-    double top = t.sink, sum = 0, spread = 0;
-    for (const double x : z) top = std::max(top, x);
-    std::vector<double> size(static_cast<std::size_t>(t.d_v), 0.0);
-    if (t.sink > -std::numeric_limits<double>::infinity()) sum = std::exp(t.sink - top);
-    for (std::size_t j = 0; j < z.size(); ++j) {
-      const double p = z[j] > -std::numeric_limits<double>::infinity() ? std::exp(z[j] - top) : 0;
-      if (p == 0) continue;
-      sum += p;
-      spread += p * std::abs(t.scale * t.dot[j]);
-      const float* v = t.value(static_cast<std::int64_t>(j));
-      for (std::size_t e = 0; e < size.size(); ++e) size[e] += p * std::abs(static_cast<double>(v[e]));
-    }
-    for (const double a : size) {
-      unit_.push_back(sum > 0 ? kUnitF32 * (2 + spread / sum) * a / sum + 1e-37 : 1e-37);
-    }
+    const std::vector<double> units = f32_units(t);
+    unit_.insert(unit_.end(), units.begin(), units.end());
   }
 }
 
@@ -337,7 +345,7 @@ Fingerprint Search::run() {
   };
   Finding best{{}, f.evidence};
   if (!(f.evidence < small)) {
-    const std::vector<Deviation> allowed = possible(problem_);
+    const std::vector<Deviation> allowed = possible(problem_, order_);
     best = grow(best, allowed);
     if (!explains(best) && reorder(allowed)) best = grow({{}, f.evidence}, allowed);
     prune(best);
@@ -419,7 +427,15 @@ ArithmeticContract widened(ArithmeticContract c, const std::vector<Deviation>& d
         c.u_z = std::max(c.u_z, u);
         break;
       case Slot::slope:
+      case Slot::bias:
         c.u_m = std::max(c.u_m, u);
+        break;
+      case Slot::sink:
+        c.u_z = std::max(c.u_z, u);
+        break;
+      case Slot::factor:
+      case Slot::partial:
+        c.u_acc = std::max(c.u_acc, u);
         break;
       case Slot::acc:
         c.u_acc = std::max(c.u_acc, u);

@@ -21,6 +21,24 @@ const LedgerEntry* Ledger::match(const Case& c, std::string_view backend, std::s
   return nullptr;
 }
 
+const LedgerEntry* Ledger::match(const Case& c, const VerdictRecord& record) const {
+  const bool failed = info(record.verdict).bad || record.verdict == Verdict::XFAIL;
+  const bool expects_pass = record.verdict == Verdict::XPASS;
+  for (const auto& entry : entries_) {
+    if (!entry.matches(c, record.backend, record.path)) continue;
+    const TriageRecord& t = record.triage;
+    const bool other = (!entry.suspect.empty() && !glob_matches(entry.suspect, t.suspect)) ||
+                       (!entry.fingerprint.empty() && !glob_matches(entry.fingerprint, t.fingerprint));
+    if (!(failed && !expects_pass && other)) return &entry;
+  }
+  return nullptr;
+}
+
+bool Ledger::asks_for_class(const Case& c, std::string_view backend, std::string_view path) const {
+  return std::any_of(entries_.begin(), entries_.end(),
+                     [&](const LedgerEntry& e) { return e.names_class() && e.matches(c, backend, path); });
+}
+
 void Ledger::apply(VerdictRecord& record, const LedgerEntry& entry) {
   Count& count = counts_.at(static_cast<std::size_t>(&entry - entries_.data()));
   ++count.matched;

@@ -25,6 +25,7 @@ struct LedgerEntry {
   std::string backend;                 // glob over canonical names, e.g. "ggml:CPU*"
   std::string path;                    // glob over the contract's code path; "": any
   std::optional<CasePattern> pattern;  // key `match`
+  std::string suspect, fingerprint;    // globs over triage's class word and fingerprint; "": any
   std::string tag;                     // a tag the suite gives its cases
   std::string line;                    // canonical text of one case
   std::vector<Verdict> verdicts;       // the bad verdicts that are expected
@@ -34,6 +35,7 @@ struct LedgerEntry {
   int file_line = 0;
 
   bool matches(const Case& c, std::string_view backend_name, std::string_view path_name) const;
+  bool names_class() const { return !suspect.empty() || !fingerprint.empty(); }
 };
 
 // Not thread-safe: events of a run arrive from one thread.
@@ -47,6 +49,10 @@ class Ledger {
 
   // The first entry that matches, or nullptr. `path` is what the backend's contract names, "" where it was not asked.
   const LedgerEntry* match(const Case& c, std::string_view backend, std::string_view path) const;
+  // The same for a verdict: a failure must also be of the class and fingerprint an entry names.
+  const LedgerEntry* match(const Case& c, const VerdictRecord& record) const;
+  // Whether some entry for this case names a class or a fingerprint.
+  bool asks_for_class(const Case& c, std::string_view backend, std::string_view path) const;
 
   // Rewrites the record of a case that `entry` matched, and counts it. `entry` comes from match().
   // quarantined: QUARANTINED (the case was not started). tolerated: an expected bad verdict becomes XFAIL, PASS and

@@ -6,13 +6,14 @@
 #include <iterator>
 
 #include "harness/ledger.h"
+#include "harness/triage.h"
 
 namespace attest {
 
 namespace {
 
-const std::vector<std::string> kEntryKeys{"backend", "path",   "match",     "tag",    "line", "verdict",
-                                          "mode",    "strict", "sometimes", "reason", "link", "repro"};
+const std::vector<std::string> kEntryKeys{"suspect", "fingerprint", "backend", "path",      "match",  "tag",  "line",
+                                          "verdict", "mode",        "strict",  "sometimes", "reason", "link", "repro"};
 
 std::string line_of(std::string_view text, int number) {
   for (int i = 1; i < number; ++i) {
@@ -90,15 +91,30 @@ class Reader {
       if (!value) return Unexpected(value.error());
       *slot = std::move(*value);
     }
-    for (const auto& [key, slot] : {std::pair{"path", &entry.path}, {"link", &entry.link}, {"tag", &entry.tag}}) {
+    for (const auto& [key, slot] : {std::pair{"path", &entry.path},
+                                    {"link", &entry.link},
+                                    {"tag", &entry.tag},
+                                    {"suspect", &entry.suspect},
+                                    {"fingerprint", &entry.fingerprint}}) {
       auto value = string_at(table, key, false);
       if (!value) return Unexpected(value.error());
       *slot = std::move(*value);
     }
+    if (auto known = check_class(table, entry); !known) return Unexpected(known.error());
     for (auto step : {&Reader::read_mode, &Reader::read_verdicts, &Reader::read_selection, &Reader::read_repro}) {
       if (auto done = (this->*step)(table, entry); !done) return Unexpected(done.error());
     }
     return entry;
+  }
+
+  // A class word without a glob must be one that triage gives.
+  Expected<void> check_class(const toml::table& table, const LedgerEntry& entry) const {
+    if (entry.suspect.empty() || entry.suspect.find_first_of("*?") != std::string::npos) return {};
+    std::vector<std::string> words;
+    for (const SuspectInfo& s : suspects()) words.emplace_back(s.word);
+    if (std::find(words.begin(), words.end(), entry.suspect) != words.end()) return {};
+    return at(table.get("suspect")->source(), fmt::format("'{}' is no class of triage", entry.suspect),
+              did_you_mean(entry.suspect, words));
   }
 
   Expected<void> read_mode(const toml::table& table, LedgerEntry& entry) const {

@@ -39,7 +39,7 @@ void NarrowRun::score() {
     if (t_.mask[j] == -kInfinity) continue;
     const double x = narrowed(t_.scale * t_.dot[j], a_.score);
     const double capped = t_.softcap > 0 ? t_.softcap * std::tanh(x / t_.softcap) : x;
-    z_[j] = narrowed(capped + slope * t_.mask[j], a_.logit);
+    z_[j] = narrowed(capped + narrowed(slope * t_.mask[j], a_.bias), a_.logit);
   }
 }
 
@@ -47,7 +47,8 @@ void NarrowRun::rescale(State& s, double max) {
   if (s.max != -kInfinity) {
     const double factor = std::exp(s.max - max);
     s.sum = narrowed(s.sum * factor, a_.sum);
-    for (double& x : s.acc) x = a_.rescale_rounds ? narrowed(x * factor, a_.acc) : x * factor;
+    const double rounded = narrowed(factor, a_.factor);
+    for (double& x : s.acc) x = a_.rescale_rounds ? narrowed(x * rounded, a_.acc) : x * rounded;
   }
   s.max = max;
 }
@@ -80,7 +81,9 @@ void NarrowRun::merge(State& total, const State& s) const {
   const double max = std::max(total.max, s.max), mine = std::exp(s.max - max);
   const double before = total.max == -kInfinity ? 0.0 : std::exp(total.max - max);
   total.sum = total.sum * before + s.sum * mine;
-  for (std::size_t e = 0; e < s.acc.size(); ++e) total.acc[e] = total.acc[e] * before + s.acc[e] * mine;
+  for (std::size_t e = 0; e < s.acc.size(); ++e) {
+    total.acc[e] = total.acc[e] * before + narrowed(s.acc[e], a_.partial) * mine;
+  }
   total.max = max;
 }
 
@@ -112,8 +115,9 @@ std::vector<double> NarrowRun::run() {
   std::vector<double> out(d_v, 0.0);
   if (total.max == -kInfinity) return out;
   if (t_.sink != -kInfinity) {
-    if (t_.sink > total.max) rescale(total, t_.sink);
-    total.sum += std::exp(t_.sink - total.max);
+    const double sink = narrowed(t_.sink, a_.sink);
+    if (sink > total.max) rescale(total, sink);
+    total.sum += std::exp(sink - total.max);
   }
   for (std::size_t e = 0; e < d_v; ++e) out[e] = narrowed(total.acc[e] / total.sum, a_.out);
   return out;

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "cases/contract.h"
+
 namespace attest {
 namespace {
 
@@ -72,6 +74,10 @@ RowTerms read_row_terms(const AttentionInputs& in, const Row& row, const ScoreCo
     read(in.k, j, head_k, seq, k.data(), p.d_k);
     double dot = 0;
     for (std::size_t e = 0; e < q.size(); ++e) {
+      if (e == static_cast<std::size_t>(reading.skip_first) && reading.skip_end > reading.skip_first) {
+        e = static_cast<std::size_t>(reading.skip_end);
+        if (e >= q.size()) break;
+      }
       dot += static_cast<double>(q[e]) * narrowed(static_cast<double>(k[e]), reading.k);
     }
     if (!extra_q.empty()) {
@@ -119,6 +125,31 @@ std::vector<double> weighted_values(const RowTerms& t, const std::vector<double>
   }
   for (double& o : out) o /= sum;
   return out;
+}
+
+std::vector<double> f32_units(const RowTerms& t) {
+  const std::vector<double> z = logits(t);
+  double top = t.sink, sum = 0, spread = 0;
+  for (const double x : z) top = std::max(top, x);
+  std::vector<double> units(static_cast<std::size_t>(t.d_v), 0.0);
+  if (t.sink > -kInfinity) sum = std::exp(t.sink - top);
+  for (std::size_t j = 0; j < z.size(); ++j) {
+    const double p = z[j] > -kInfinity ? std::exp(z[j] - top) : 0;
+    if (p == 0) continue;
+    sum += p;
+    spread += p * std::abs(t.scale * t.dot[j]);
+    const float* v = t.value(static_cast<std::int64_t>(j));
+    for (std::size_t e = 0; e < units.size(); ++e) units[e] += p * std::abs(static_cast<double>(v[e]));
+  }
+  if (sum == 0) {  // no visible key: whatever comes out is made of V
+    for (const float x : t.v) {
+      if (std::isfinite(x)) units[0] = std::max(units[0], std::abs(static_cast<double>(x)));
+    }
+    units.assign(units.size(), kUnitF32 * units[0] + 1e-37);
+    return units;
+  }
+  for (double& u : units) u = kUnitF32 * (2 + spread / sum) * u / sum + 1e-37;
+  return units;
 }
 
 }  // namespace attest

@@ -16,6 +16,7 @@ double narrowed(double value, Narrow to);
 struct RowReading {
   std::int64_t head_k = -1, head_v = -1, seq_kv = -1;  // -1: the right one
   Narrow k = Narrow::wide;                             // K rounded before the dot product
+  std::int64_t skip_first = 0, skip_end = 0;           // dimensions [skip_first, skip_end) left out of the dot product
 };
 
 struct RowTerms {
@@ -37,5 +38,9 @@ RowTerms read_row_terms(const AttentionInputs& inputs, const Row& row, const Sco
 std::vector<double> logits(const RowTerms& terms);
 // Softmax over logits z [n_kv] and `sink`, times V: [d_v]. No visible key: 0.
 std::vector<double> weighted_values(const RowTerms& terms, const std::vector<double>& z, double sink);
+
+// What f32 arithmetic may be off by per element: a few roundings of the terms of the sum, and of the scores behind the
+// weights. A yardstick, not a budget.
+std::vector<double> f32_units(const RowTerms& terms);
 
 }  // namespace attest

@@ -24,6 +24,7 @@ using Verb = std::function<int()>;
 Verb add_run(CLI::App& app);
 Verb add_list(CLI::App& app);
 Verb add_show(CLI::App& app);
+Verb add_explain(CLI::App& app);
 Verb add_merge(CLI::App& app);
 Verb add_fuzz(CLI::App& app);
 Verb add_sweep(CLI::App& app);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <unordered_map>
 
 #include "harness/run/resume.h"
@@ -15,6 +16,7 @@ namespace {
 constexpr std::size_t kBatch = 16;  // cases that travel together at most
 constexpr double kTinyFlop = 4e6;   // a case up to this travels with others
 constexpr std::int64_t kTinyBytes = 256 << 10;
+constexpr std::size_t kFullTriages = 16, kPatternTriages = 1000;
 
 std::int64_t total_bytes(const AttentionProblem& problem) {
   const InputPlan p = plan_inputs(problem);
@@ -56,7 +58,8 @@ Expected<void> Board::adopt(const RecordFile& earlier, const std::vector<std::st
     if (options_.ledger == nullptr) continue;
     const Case& c = plan_.cases[found->second];
     const bool not_asked = record.verdict == Verdict::QUARANTINED;
-    if (const LedgerEntry* entry = options_.ledger->match(c, record.backend, not_asked ? "" : record.path)) {
+    if (const LedgerEntry* entry =
+            not_asked ? options_.ledger->match(c, record.backend, "") : options_.ledger->match(c, record)) {
       options_.ledger->recount(record, *entry);
     }
   }
@@ -109,7 +112,7 @@ void Board::started(const std::string& line, const std::string& case_id, const s
 void Board::ruled(const Case& c, VerdictRecord record) {
   const std::scoped_lock lock(event_mutex_);
   if (options_.ledger != nullptr) {
-    if (const LedgerEntry* entry = options_.ledger->match(c, record.backend, record.path)) {
+    if (const LedgerEntry* entry = options_.ledger->match(c, record)) {
       options_.ledger->apply(record, *entry);
     }
   }
@@ -124,6 +127,14 @@ bool Board::quarantined(const Case& c, VerdictRecord blank) {
   options_.ledger->apply(blank, *entry);
   tell(blank);
   return true;
+}
+
+TriageDepth Board::triage_depth(const Case& c, const VerdictRecord& record) const {
+  const std::size_t all = plan_.cases.size();
+  const std::uint64_t draw = std::strtoull(record.case_id.c_str(), nullptr, 16);  // the id is a hash
+  if (draw % all < kFullTriages) return TriageDepth::full;
+  const bool named = options_.ledger != nullptr && options_.ledger->asks_for_class(c, record.backend, record.path);
+  return named || draw % all < kPatternTriages ? TriageDepth::pattern : TriageDepth::place;
 }
 
 void Board::tell(const VerdictRecord& record) {

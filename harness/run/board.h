@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "harness/run/runner.h"
+#include "harness/triage.h"
 
 namespace attest {
 
@@ -35,6 +36,10 @@ class Board {
   bool quarantined(const Case& c, VerdictRecord blank);
   // Whether a backend, by its canonical name, takes no more cases.
   bool left(const std::string& backend) const;
+  // How closely a failure is looked at: a function of the case and the size of the selection alone, so that equal runs
+  // give equal records. All of a few cases are looked at in full; of many, about kFullTriages and kPatternTriages, were
+  // all of them to fail. What a ledger entry names by its class is looked at in any case.
+  TriageDepth triage_depth(const Case& c, const VerdictRecord& record) const;
   void failed(Error error);  // the harness could not go on
   bool stopping() const;
 

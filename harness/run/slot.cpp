@@ -11,6 +11,7 @@
 #include "cases/inputs.h"
 #include "cases/rng.h"
 #include "harness/run/schedule.h"
+#include "harness/triage.h"
 
 namespace attest {
 
@@ -113,7 +114,8 @@ void Slot::run_on(std::size_t backend, std::vector<Seat>& all) {
     if (result.finished) {
       const Verdict v = result.record.verdict;
       const bool repeats = result.compared && board_.options().repeat > 1;
-      const bool look_again = repeats || result.suspect || v == Verdict::FAIL || v == Verdict::NAN_;
+      const bool look_again =
+          repeats || result.suspect || v == Verdict::FAIL || v == Verdict::NAN_ || v == Verdict::UNWRITTEN;
       if (look_again) {
         open.emplace_back(seats[i], std::move(result));
       } else {
@@ -125,6 +127,7 @@ void Slot::run_on(std::size_t backend, std::vector<Seat>& all) {
     if (result.interrupted) return;
     settle_fault(backend, *seats[i], result);
     if (result.interrupted) return;
+    triage_fault(result.record);
     board_.ruled(*seats[i]->c, std::move(result.record));
     if (released(backend)) return;
     if (!alive_[backend] && !revive(backend)) return;
@@ -135,6 +138,7 @@ void Slot::run_on(std::size_t backend, std::vector<Seat>& all) {
     if (!result.interrupted) settle_suspect(backend, *s->c, result);
     if (result.interrupted) return;
     settle_stale(backend, *s->c, result);
+    if (!result.interrupted) settle_triage(backend, *s, result);
     if (result.interrupted) return;
     rule(*s, result);
     if (released(backend)) return;
@@ -369,6 +373,25 @@ void Slot::rule(Seat& seat, Result& result) {
     record.judge_s += seconds_since(start);
   }
   board_.ruled(*seat.c, std::move(record));
+}
+
+// What the failure looks like. The output of the first run is still in the seat's place.
+void Slot::settle_triage(std::size_t backend, Seat& seat, Result& result) {
+  VerdictRecord& record = result.record;
+  if (!info(record.verdict).bad) return;
+  const Verdict v = record.verdict;
+  const bool of_numbers = v == Verdict::FAIL || v == Verdict::NAN_ || v == Verdict::STALE || v == Verdict::UNWRITTEN;
+  if (!result.compared || !of_numbers) return triage_fault(record);
+  const Rerun rerun = [&](const Case& altered, bool fresh) -> std::optional<Verdict> {
+    if (result.interrupted || (fresh && !revive(backend))) return std::nullopt;
+    const Result again = run_alone(backend, altered);
+    result.interrupted |= again.interrupted;
+    return again.interrupted ? std::nullopt : std::optional(again.record.verdict);
+  };
+  const auto start = std::chrono::steady_clock::now();
+  triage(*seat.key, result.contract, output_view(plan_inputs(seat.c->problem), seat.place->buffers()).view(),
+         board_.triage_depth(*seat.c, record), rerun, record);
+  record.judge_s += seconds_since(start);
 }
 
 }  // namespace attest

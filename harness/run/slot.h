@@ -35,11 +35,11 @@ class Slot {
   // What one run of one case on one backend came to.
   struct Result {
     VerdictRecord record;
-    ArithmeticContract contract = {};
     bool suspect = false;
     bool compared = false;     // the backend ran to its end and its output was judged
     bool finished = true;      // false: the subject is gone
     bool interrupted = false;  // no verdict: the run is being stopped
+    ArithmeticContract contract = {};  // where compared
   };
 
   Expected<void> seat(Seat& seat, const Case& c, std::size_t place);
@@ -55,6 +55,7 @@ class Slot {
   void settle_stale(std::size_t backend, const Case& c, Result& result);
   // The last word: a PASS that could not have been anything else is BLIND.
   void rule(Seat& seat, Result& result);
+  void settle_triage(std::size_t backend, Seat& seat, Result& result);
   VerdictRecord blank(std::size_t backend, const Seat& seat) const;
   bool released(std::size_t backend);
   bool revive(std::size_t backend);
