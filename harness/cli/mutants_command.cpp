@@ -5,6 +5,7 @@
 #include <cmath>
 #include <memory>
 
+#include "cases/cache_dir.h"
 #include "cases/suites/suite.h"
 #include "harness/cli/machine.h"
 #include "harness/cli/run_support.h"
