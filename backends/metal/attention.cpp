@@ -18,6 +18,7 @@ constexpr std::int64_t kMaxHeadSize = 576;
 constexpr std::int64_t kTileQueries = 8;  // of attention_tiled
 constexpr std::int64_t kTileKeys = 32;    // of both kernels
 constexpr std::int64_t kTiledSimdgroups = 4;
+constexpr std::int64_t kStageColumns = 64;
 constexpr std::int64_t kVecSimdgroups = 4;
 constexpr std::int64_t kKeysPerSplit = 512;
 constexpr std::int64_t kMaxSplits = 32;
@@ -176,8 +177,8 @@ void plan_attention(const AttentionInputs& in, const MutableTensorView& out, con
     d.function = "attention_tiled";
     d.threadgroups = size((p.n_q + kTileQueries - 1) / kTileQueries, p.n_head, p.n_seq);
     d.threads = size(32 * kTiledSimdgroups, 1, 1);
-    d.threadgroup_memory = {
-        floats(kTileQueries * d_k8 + kTileQueries * kTileKeys + 64 + kTileQueries + kTiledSimdgroups * 8 * kTileKeys)};
+    d.threadgroup_memory = {floats(kTileQueries * d_k8 + kTileQueries * kTileKeys + 64 + kTileQueries +
+                                   kTiledSimdgroups * 8 * kStageColumns)};
     work.dispatches = {std::move(d)};
     return;
   }

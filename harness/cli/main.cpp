@@ -109,6 +109,7 @@ int main(int argc, char** argv) {
   verbs.emplace_back("report", add_report(app));
   verbs.emplace_back("mutants", add_mutants(app));
   verbs.emplace_back("list", add_list(app));
+  verbs.emplace_back("race", add_race(app));
   verbs.emplace_back("show", add_show(app));
   verbs.emplace_back("explain", add_explain(app));
   try {

@@ -29,6 +29,7 @@ Verb add_merge(CLI::App& app);
 Verb add_fuzz(CLI::App& app);
 Verb add_sweep(CLI::App& app);
 Verb add_coverage(CLI::App& app);
+Verb add_race(CLI::App& app);
 Verb add_report(CLI::App& app);
 Verb add_mutants(CLI::App& app);
 

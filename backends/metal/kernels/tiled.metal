@@ -1,13 +1,13 @@
 // Prefill: a threadgroup of four simdgroups per 8 queries of a head. Scores and outputs are products of 8x8 matrices;
 // each simdgroup scores 8 of a tile's 32 keys, does the softmax of two rows and owns a quarter of the output's columns.
 // Threadgroup memory, floats, d_k8 = d_k rounded up to 8:
-//   q[8 x d_k8], scores[8 x 32], diagonal[8 x 8], factors[8], stage[8 x 32 per simdgroup].
+//   q[8 x d_k8], scores[8 x 32], diagonal[8 x 8], factors[8], stage[8 x 64 per simdgroup].
 
 constant constexpr int kQueries = 8, kKeys = 32, kSimdgroups = 4;
-constant constexpr int kStageColumns = 32;
+constant constexpr int kStageColumns = 64;
 constant constexpr int kMaxBlocks = 18;  // of 8 output columns per simdgroup: 576 / 8 / 4
 
-// 8 rows of K or V, columns [column, column + 32), as f32; rows and columns outside are 0, and so are rows that
+// 8 rows of K or V, columns [column, column + 64), as f32; rows and columns outside are 0, and so are rows that
 // `wanted` leaves out, whatever their bytes are.
 inline void stage_rows(threadgroup float* stage, device const uchar* rows, int64_t row_stride, int type, int count,
                        uint wanted, int column, int columns, ushort lane) {

@@ -4,7 +4,7 @@
 
 namespace attest::msl {
 
-inline constexpr int kAbi = 3;  // part of the key of the compile cache
+inline constexpr int kAbi = 4;  // part of the key of the compile cache
 inline constexpr unsigned kSimdWidth = 32;
 
 // What a parameter of a kernel is bound to.

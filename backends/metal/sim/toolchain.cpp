@@ -306,12 +306,15 @@ std::string source_line(const fs::path& object, std::uintptr_t offset) {
   std::error_code ignored;
   fs::remove(log, ignored);
   std::istringstream lines(ran.status == 0 ? ran.output : "");
+  std::string file;
   for (std::string line; std::getline(lines, line);) {
     if (line.find(kHeaders) != std::string::npos || line.starts_with("?")) continue;
-    const std::string place = line.substr(line.rfind('/') + 1);
-    return place.substr(0, place.find(' '));
+    std::string place = line.substr(line.rfind('/') + 1);
+    place = place.substr(0, place.find(' '));
+    if (!place.ends_with(":?")) return place;
+    if (file.empty()) file = place.substr(0, place.size() - 2);  // the compiler merged several lines
   }
-  return {};
+  return file;
 }
 
 }  // namespace attest::metal

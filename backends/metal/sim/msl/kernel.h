@@ -90,6 +90,8 @@ struct IndicesTo<0, I...> {
   typedef Indices<I...> type;
 };
 
+inline void forget_products(unsigned thread_index);
+
 template <auto F>
 struct Entry;
 template <class... P, void (*F)(P...)>
@@ -98,7 +100,10 @@ struct Entry<F> {
   static MSL_INLINE void call(const Call& c, const Position& p, Indices<I...>) {
     F(Argument<P>::get(c, p, I)...);
   }
-  static void run(const Call& c, const Position& p) { call(c, p, typename IndicesTo<sizeof...(P)>::type()); }
+  static void run(const Call& c, const Position& p) {
+    forget_products(p.index);
+    call(c, p, typename IndicesTo<sizeof...(P)>::type());
+  }
   static constexpr int kParameters = sizeof...(P);
 };
 

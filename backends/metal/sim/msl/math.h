@@ -166,10 +166,11 @@ MSL_FAST2(min, y < x ? y : x)
   using metal::name;   \
   }
 MSL_BOTH(acos)
-MSL_BOTH(acosh) MSL_BOTH(asin) MSL_BOTH(asinh) MSL_BOTH(atan) MSL_BOTH(atan2) MSL_BOTH(atanh) MSL_BOTH(ceil)
-    MSL_BOTH(copysign) MSL_BOTH(cos) MSL_BOTH(cosh) MSL_BOTH(cospi) MSL_BOTH(exp) MSL_BOTH(exp2) MSL_BOTH(exp10)
-        MSL_BOTH(fabs) MSL_BOTH(fdim) MSL_BOTH(floor) MSL_BOTH(fma) MSL_BOTH(fmod) MSL_BOTH(fract) MSL_BOTH(log)
-            MSL_BOTH(log2) MSL_BOTH(log10) MSL_BOTH(pow) MSL_BOTH(powr) MSL_BOTH(rint) MSL_BOTH(round) MSL_BOTH(rsqrt)
+MSL_BOTH(acosh)
+MSL_BOTH(asin) MSL_BOTH(asinh) MSL_BOTH(atan) MSL_BOTH(atan2) MSL_BOTH(atanh) MSL_BOTH(ceil) MSL_BOTH(copysign)
+    MSL_BOTH(cos) MSL_BOTH(cosh) MSL_BOTH(cospi) MSL_BOTH(exp) MSL_BOTH(exp2) MSL_BOTH(exp10) MSL_BOTH(fabs)
+        MSL_BOTH(fdim) MSL_BOTH(floor) MSL_BOTH(fma) MSL_BOTH(fmod) MSL_BOTH(fract) MSL_BOTH(log) MSL_BOTH(log2)
+            MSL_BOTH(log10) MSL_BOTH(pow) MSL_BOTH(powr) MSL_BOTH(rint) MSL_BOTH(round) MSL_BOTH(rsqrt)
                 MSL_BOTH(saturate) MSL_BOTH(sin) MSL_BOTH(sinh) MSL_BOTH(sinpi) MSL_BOTH(sqrt) MSL_BOTH(tan)
                     MSL_BOTH(tanh) MSL_BOTH(trunc) namespace precise {
   using metal::fmax;

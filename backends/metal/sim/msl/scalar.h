@@ -28,6 +28,8 @@ typedef __bf16 bfloat;
 #endif
 
 #define MSL_INLINE inline __attribute__((always_inline))
+// Operations between lanes, once they are together, are no accesses of a thread.
+#define MSL_UNWATCHED __attribute__((no_sanitize("thread")))
 // Call sites of operations between threads carry their line: __builtin_LINE() as a default argument is the caller's.
 #define MSL_LINE int line = __builtin_LINE()
 

@@ -32,7 +32,7 @@ inline Exchange<T>& at(void* const* slots, unsigned lane) {
 template <class Op, unsigned Width>
 struct Reduce {
   template <class T>
-  static const char* combine(void* const* slots, unsigned lanes) {
+  MSL_UNWATCHED static const char* combine(void* const* slots, unsigned lanes) {
     for (unsigned first = 0; first < kSimdWidth; first += Width) {
       bool any = false;
       T total{};
@@ -52,7 +52,7 @@ struct Reduce {
 template <class Op, bool Inclusive>
 struct Scan {
   template <class T>
-  static const char* combine(void* const* slots, unsigned lanes) {
+  MSL_UNWATCHED static const char* combine(void* const* slots, unsigned lanes) {
     T total = Op::template neutral<T>();
     for (unsigned l = 0; l < kSimdWidth; ++l) {
       if (!(lanes >> l & 1)) continue;
@@ -68,7 +68,7 @@ struct Scan {
 template <unsigned Width>
 struct Shuffle {
   template <class T>
-  static const char* combine(void* const* slots, unsigned lanes) {
+  MSL_UNWATCHED static const char* combine(void* const* slots, unsigned lanes) {
     const char* complaint = nullptr;
     for (unsigned l = 0; l < kSimdWidth; ++l) {
       if (!(lanes >> l & 1)) continue;

@@ -1,0 +1,148 @@
+// attest race: one case on a simulator in many orders of execution, and once with every access watched.
+#include <fmt/format.h>
+
+#include <cstring>
+#include <memory>
+
+#include "cases/case.h"
+#include "harness/backends.h"
+#include "harness/cli/verbs.h"
+#include "harness/run/place.h"
+#include "harness/run/schedule.h"
+#include "reports/record.h"
+
+namespace attest::cli {
+
+namespace {
+
+constexpr double kCompileSeconds = 60;  // the first run of a model may have to compile
+
+struct RaceArguments {
+  std::string line, backend = "metal:sim";
+  int orders = 20;
+};
+
+// The case on one backend: its output, or what went wrong.
+struct Execution {
+  std::vector<std::byte> bits;
+  std::string verdict, detail;  // empty: none
+};
+
+Expected<Execution> execute(const std::string& backend, const Case& c, Place& place) {
+  const auto subject =
+      make_process_subject({{own_executable().string(), kSubjectVerb}, backend, {}, {place.fd()}, 0, &interrupted()});
+  if (auto started = subject->start(); !started) return Unexpected(started.error());
+  const InputPlan plan = plan_inputs(c.problem);
+  fill_output(c, plan, place.buffers());
+  subject->post(0, place, c, text(c));
+  const double deadline = default_deadline(c.problem) + kCompileSeconds;
+  SubjectAnswer answer = subject->next(deadline);
+  if (answer.kind == SubjectAnswer::Kind::accepted) answer = subject->next(deadline);
+  Execution e;
+  switch (answer.kind) {
+    case SubjectAnswer::Kind::done: {
+      const std::byte* out = place.buffers().out;
+      e.bits.assign(out, out + plan.out.bytes);
+      return e;
+    }
+    case SubjectAnswer::Kind::unsupported:
+      return harness_error(fmt::format("{}: {}", backend, answer.text));
+    case SubjectAnswer::Kind::found: {
+      const auto line_break = std::min(answer.text.find('\n'), answer.text.size());
+      e.verdict = answer.text.substr(0, line_break);
+      e.detail = answer.text.substr(std::min(line_break + 1, answer.text.size()));
+      return e;
+    }
+    case SubjectAnswer::Kind::failed:
+      e.verdict = info(Verdict::ERROR).name;
+      e.detail = answer.text;
+      return e;
+    default:
+      e.verdict = info(answer.fault.verdict).name;
+      e.detail = answer.fault.detail;
+      return e;
+  }
+}
+
+// Elements of `a` whose bits differ in `b`.
+std::size_t differing(const std::vector<std::byte>& a, const std::vector<std::byte>& b) {
+  std::size_t count = 0;
+  for (std::size_t at = 0; at + sizeof(float) <= a.size(); at += sizeof(float)) {
+    count += std::memcmp(a.data() + at, b.data() + at, sizeof(float)) != 0 ? 1 : 0;
+  }
+  return count;
+}
+
+int race_verb(const RaceArguments& a) {
+  const auto spec = BackendSpec::parse(a.backend);
+  if (!spec) return report(spec.error());
+  if (spec->family != "metal" || spec->variant != "sim") {
+    return report(
+        input_error(fmt::format("'{}' has no orders of execution to choose from", a.backend), "-b metal:sim"));
+  }
+  if (spec->option("model") != nullptr || spec->option("order") != nullptr) {
+    return report(input_error("race chooses model and order itself", "-b metal:sim"));
+  }
+  const auto parsed = parse_case(a.line);
+  if (!parsed) return report(parsed.error());
+  const Case& c = *parsed;
+  const InputPlan plan = plan_inputs(c.problem);
+  Place place;
+  if (auto opened = place.open(); !opened) return report(opened.error());
+  if (auto ready = place.prepare(plan, c.problem.layout.left_aligned); !ready) return report(ready.error());
+  fill_inputs(c, plan, place.buffers());
+  place.fill_input_gaps();
+
+  std::vector<std::string> ways{"model=tsan", "order=fifo", "order=lifo"};
+  for (int i = 2; i < a.orders; ++i) ways.push_back(fmt::format("order=random:{}", i - 1));
+  ways.resize(static_cast<std::size_t>(a.orders) + 1);
+  fmt::print("{}\n", text(c));
+  std::vector<std::byte> first;
+  std::string first_way;
+  int bad = 0;
+  for (const std::string& way : ways) {
+    if (interrupted()) return kInterrupted;
+    const std::string backend = spec->text() + "," + way;
+    auto e = execute(backend, c, place);
+    if (!e) return report_backend(e.error());
+    if (e->verdict.empty() && !first.empty() && e->bits != first) {
+      e->verdict = info(Verdict::RACE).name;
+      e->detail = fmt::format("{} of {} elements differ from {}", differing(first, e->bits),
+                              first.size() / sizeof(float), first_way);
+    }
+    if (first.empty() && !e->bits.empty()) {
+      first = e->bits;
+      first_way = way;
+    }
+    bad += e->verdict.empty() ? 0 : 1;
+    fmt::print("  {:<18} {}\n", way, e->verdict.empty() ? "same" : e->verdict);
+    for (std::size_t at = 0; at < e->detail.size();) {
+      const std::size_t end = std::min(e->detail.find('\n', at), e->detail.size());
+      fmt::print("    {}\n", e->detail.substr(at, end - at));
+      at = end + 1;
+    }
+  }
+  if (bad == 0) {
+    fmt::print("no race: {} orders give the same bits, and no access is out of order\n", a.orders);
+    return kOk;
+  }
+  fmt::print("{} of {} executions are bad\nrepro  attest race -b '{}' --case '{}'\n", bad, ways.size(), a.backend,
+             text(c));
+  return kBad;
+}
+
+}  // namespace
+
+Verb add_race(CLI::App& app) {
+  auto a = std::make_shared<RaceArguments>();
+  CLI::App* race = app.add_subcommand(
+      "race", "one case on the Metal simulator in many orders of execution, and with every access watched");
+  race->add_option("-b,--backend", a->backend, "metal:sim, with kernel= or vskip= if wanted")->capture_default_str();
+  race->add_option("--case", a->line, "a descriptor or a test-backend-ops line, quoted")->required();
+  race->add_option("--orders", a->orders, "orders of execution: fifo, lifo, then random ones")
+      ->check(CLI::Range(2, 1000))
+      ->capture_default_str();
+  return [a] { return race_verb(*a); };
+}
+
+}  // namespace attest::cli
