@@ -100,6 +100,7 @@ class Comparison {
   bool agrees(const Row& row, std::span<const double> first, std::span<const double> second);
   bool confirm();
   void report_contract_error();
+  void report_loss(const Scan& found);
   void report_parties();
   std::span<const double> eigen(std::size_t index) const {
     return std::span(answer_.eigen).subspan(index * d_v_, d_v_);
@@ -293,6 +294,23 @@ void Comparison::report_contract_error() {
   }
 }
 
+// The contract allows it, but nobody would call it the answer.
+void Comparison::report_loss(const Scan& found) {
+  if (found.nonfinite > 0) {
+    record_.loss = "overflow";
+    return;
+  }
+  if (!(record_.nmse > kLossyNmse)) return;
+  std::string& term = record_.worst.dominant;
+  if (term.empty()) {  // passed by the cheap bound, which does not say
+    const Row row{record_.worst.seq, record_.worst.head, record_.worst.query};
+    const auto at =
+        static_cast<std::size_t>(std::lower_bound(key_.rows().begin(), key_.rows().end(), row) - key_.rows().begin());
+    term = term_name(key_.budgets(contract_, {at}).at(at).dominant[static_cast<std::size_t>(record_.worst.column)]);
+  }
+  record_.loss = term;
+}
+
 // Who else is how far off: tells a wrong backend from a hard problem.
 void Comparison::report_parties() {
   const std::vector<Row>& rows = key_.sample();
@@ -357,6 +375,7 @@ Ruling Comparison::rule() {
     report_parties();
     return {Verdict::FAIL, false};
   }
+  report_loss(found);
   if (record_.rows_range == record_.rows_judged && record_.rows_judged > 0) {
     record_.err_over_b = std::numeric_limits<double>::quiet_NaN();
     record_.detail = "the stated contract predicts overflow in every judged row";

@@ -117,6 +117,33 @@ TEST(Compare, PrecisionThatIsNotHonouredIsRecorded) {
   EXPECT_TRUE(exam.record.prec_not_honoured);
 }
 
+// What an f16 accumulator may lose over 8192 equal weights is everything; the contract allows it, the record says it.
+TEST(Compare, WhatTheContractLetsGoIsNamedAsLoss) {
+  Exam exam("flash_attn_ext d=64 n_kv=8192 data=flat+v_const");
+  ArithmeticContract narrow;
+  narrow.u_acc = kUnitF16;
+  narrow.omega_acc = 0x1p-25;
+  EXPECT_EQ(exam.rule(narrow).verdict, Verdict::PASS);
+  EXPECT_EQ(exam.record.loss, "");
+  for (std::int64_t e = 0; e < 64; ++e) exam.at(0, 0, 0, e) *= 0.75F;
+  EXPECT_EQ(exam.rule(narrow).verdict, Verdict::PASS);
+  EXPECT_EQ(exam.record.loss, "accumulator");
+  EXPECT_EQ(exam.rule().verdict, Verdict::FAIL);
+  EXPECT_EQ(exam.record.loss, "");
+}
+
+TEST(Compare, OverflowThatTheContractPredictsIsNamedAsLoss) {
+  Exam exam("flash_attn_ext d=64 n_kv=100 data=normal:0.3+v_scale:20000");
+  ArithmeticContract narrow;
+  narrow.u_acc = kUnitF16;
+  narrow.omega_acc = 0x1p-25;
+  EXPECT_EQ(exam.rule(narrow).verdict, Verdict::RANGE);
+  EXPECT_EQ(exam.record.loss, "");
+  exam.at(0, 0, 0, 5) = std::numeric_limits<float>::infinity();
+  EXPECT_EQ(exam.rule(narrow).verdict, Verdict::RANGE);
+  EXPECT_EQ(exam.record.loss, "overflow");
+}
+
 // A block of Q whose sum, kept in f16 by q8_1, overflows: under that contract no finite answer exists, and the
 // references are not to be blamed for saying so in their ways.
 TEST(Compare, RowsWithoutAFiniteAnswerUnderTheStatedRoundingAreRangeNotOracle) {

@@ -163,8 +163,7 @@ const std::vector<Feature>& Key::blind_to(const ArithmeticContract& contract) {
   if (!blindness_) blindness_.emplace(inputs_);
   const std::vector<Sight> sight = blindness_->look(claimed, budget);
   for (std::size_t f = 0; f < claimed.size(); ++f) {
-    const bool idle = sight[f] == Sight::absent && case_.claims;
-    if (sight[f] == Sight::blind || idle) blind.push_back(claimed[f]);
+    if (is_blind(sight[f], case_)) blind.push_back(claimed[f]);
   }
   if (cache_ != nullptr) cache_->store(where, pack(blind));
   return blind;

@@ -5,6 +5,8 @@
 #include <limits>
 #include <set>
 
+#include "cases/inputs.h"
+
 namespace attest {
 namespace {
 
@@ -373,6 +375,20 @@ std::vector<Sight> Blindness::look(std::span<const Feature> wanted, const ErrorB
     }
   }
   return sight;
+}
+
+std::vector<Feature> blind_to(const Case& c, const ArithmeticContract& contract) {
+  const std::vector<Feature> claimed = claimed_features(c);
+  std::vector<Feature> blind;
+  if (claimed.empty()) return blind;
+  const OwnedInputs inputs(c);
+  const EmulatedInputs q(inputs.inputs(), contract.q_rounding);
+  const ErrorBudget budget(q, contract, is_generic(c));
+  const std::vector<Sight> sight = Blindness(inputs.inputs()).look(claimed, budget);
+  for (std::size_t f = 0; f < claimed.size(); ++f) {
+    if (is_blind(sight[f], c)) blind.push_back(claimed[f]);
+  }
+  return blind;
 }
 
 }  // namespace attest

@@ -23,6 +23,11 @@ enum class Sight : std::uint8_t {
   absent,  // the altered answer is the same by construction in every row tried: a causal mask that hides nothing
 };
 
+// Whether what was seen of a claimed feature makes the case blind to it.
+inline bool is_blind(Sight sight, const Case& c) {
+  return sight == Sight::blind || (sight == Sight::absent && c.claims.has_value());
+}
+
 // Independent of every backend and, but for the budget, of every contract. Not thread-safe: rows worked out once are
 // kept for the next budget.
 class Blindness {
@@ -41,5 +46,9 @@ class Blindness {
   std::vector<std::unique_ptr<Probe>> probes_;
   const AttentionInputs inputs_;
 };
+
+// The features `c` claims and is blind to under `contract`: absent ones count where its suite claims them. Fills the
+// case's tensors for it.
+std::vector<Feature> blind_to(const Case& c, const ArithmeticContract& contract = {});
 
 }  // namespace attest

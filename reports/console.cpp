@@ -50,7 +50,7 @@ void ConsoleReporter::on_verdict(const VerdictRecord& record) { tally_.add(recor
 void ConsoleReporter::on_finish(const RunSummary& summary) {
   put(table() + failures() + notes(Verdict::XFAIL, "Known failures (ledger)") +
       notes(Verdict::QUARANTINED, "Not started (ledger)") + notes(Verdict::UNSUPPORTED, "Unsupported") +
-      notes(Verdict::BLIND, "Blind: right, and so would be a kernel that gets this wrong") + remarks() +
+      notes(Verdict::BLIND, "Blind: right, and so would be a kernel that gets this wrong") + losses() + remarks() +
       reckoning(summary));
 }
 
@@ -141,6 +141,23 @@ std::string ConsoleReporter::notes(Verdict verdict, std::string_view title) cons
   }
   if (groups.size() > options_.max_groups) {
     text += fmt::format("{:>7}  more reasons\n", groups.size() - options_.max_groups);
+  }
+  return text;
+}
+
+std::string ConsoleReporter::losses() const {
+  const auto groups = tally_.losses();
+  if (groups.empty()) return "";
+  std::string text =
+      "\n" + paint(kBold, "Allowed by the stated contract, and far from the exact answer all the same") + "\n";
+  for (std::size_t i = 0; i < std::min(groups.size(), options_.max_groups); ++i) {
+    const LossGroup& g = groups[i];
+    std::string what = g.loss == "overflow" ? "overflow to Inf or NaN"
+                                            : fmt::format("mostly {}: NMSE up to {:.2g}", g.loss, g.worst.nmse);
+    if (!g.path.empty()) what = fmt::format("path {}, {}", g.path, what);
+    const std::string head = fmt::format("{:>7}  {}  ", g.count, shortened(g.backend, options_.width / 3));
+    text += head + wrapped(printable(what), options_.width, head.size()) + "\n";
+    text += fmt::format("{:>7}  {}\n", "", repro_text(g.worst, options_.repro_options));
   }
   return text;
 }

@@ -32,6 +32,7 @@ class ConsoleReporter : public RunListener {
   std::string failures() const;
   std::string group(const FailureGroup& group) const;
   std::string notes(Verdict verdict, std::string_view title) const;
+  std::string losses() const;
   std::string remarks() const;
   std::string reckoning(const RunSummary& summary) const;
   std::string paint(const char* code, std::string_view text) const;

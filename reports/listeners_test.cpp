@@ -17,6 +17,26 @@ using testing::InSequence;
 using testing::Return;
 using testing::StrictMock;
 
+TEST(Tally, LossesAreGroupedWithTheWorstLine) {
+  Tally tally;
+  VerdictRecord r;
+  r.backend = "ggml:CPU";
+  r.path = "split";
+  for (const auto& [loss, nmse, line] :
+       {std::tuple{"accumulator", 0.2, "b"}, {"accumulator", 0.5, "c"}, {"overflow", 0.0, "d"}, {"", 1.0, "e"}}) {
+    r.loss = loss;
+    r.nmse = nmse;
+    r.line = line;
+    tally.add(r);
+  }
+  const auto losses = tally.losses();
+  ASSERT_EQ(losses.size(), 2U);
+  EXPECT_EQ(losses[0].count, 2);
+  EXPECT_EQ(losses[0].worst.line, "c");
+  EXPECT_EQ(losses[1].loss, "overflow");
+  EXPECT_EQ(tally.bad(), 0);
+}
+
 TEST(MultiListener, EveryListenerSeesEveryEventInOrder) {
   StrictMock<MockRunListener> first, second;
   SyntheticRun run = synthetic_run();

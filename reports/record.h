@@ -53,6 +53,10 @@ struct TriageRecord {
   bool operator==(const TriageRecord&) const = default;
 };
 
+// What a stated contract allows may still be useless: above this NMSE (the one test-backend-ops goes by) a record of a
+// verdict that is not bad names the loss, whatever the contract.
+inline constexpr double kLossyNmse = 5e-4;
+
 struct VerdictRecord {
   std::string case_id, line, backend, build_id, suite;
   std::vector<std::string> tags;
@@ -70,6 +74,8 @@ struct VerdictRecord {
   double contract_nmse = 0;                      // against exact Q where the contract declares a rounding of Q
   std::vector<PartyError> parties;
   TriageRecord triage;
+  std::string alignment;              // of a causal case that fails: the alignments its output is like
+  std::string loss;                   // not bad, and yet far from the exact answer: what was lost; see kLossyNmse
   std::vector<std::string> blind_to;  // BLIND: features.def; features the case claims and could not have seen go wrong
 
   std::int64_t rows = 0, rows_judged = 0, rows_confirmed = 0, rows_dead = 0, rows_range = 0, rows_det = 0;

@@ -74,6 +74,8 @@ void visit(Archive& a, T& r) {
   a("contract_nmse", r.contract_nmse);
   a("parties", r.parties);
   a.optional("triage", r.triage);
+  a.optional("alignment", r.alignment);
+  a.optional("loss", r.loss);
   a.optional("blind_to", r.blind_to);
   a("rows", r.rows);
   a("rows_judged", r.rows_judged);

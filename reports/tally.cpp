@@ -86,6 +86,19 @@ void Tally::add(const VerdictRecord& r) {
   totals.suspects += r.suspect ? 1 : 0;
   totals.prec_not_honoured += r.prec_not_honoured ? 1 : 0;
 
+  if (!r.loss.empty()) {
+    LossGroup& group = losses_[key_of(r.backend, r.path, r.loss)];
+    const auto lossier = [](const VerdictRecord& a, const VerdictRecord& b) {
+      return std::make_tuple(-a.nmse, a.line.size(), std::string_view(a.line)) <
+             std::make_tuple(-b.nmse, b.line.size(), std::string_view(b.line));
+    };
+    if (group.count == 0 || lossier(r, group.worst)) group.worst = r;
+    group.backend = r.backend;
+    group.path = r.path;
+    group.loss = r.loss;
+    ++group.count;
+  }
+
   const std::string verdict(info(r.verdict).name);
   if (info(r.verdict).bad) {
     ++bad_;
@@ -100,12 +113,17 @@ void Tally::add(const VerdictRecord& r) {
     group.cause = cause;
     ++group.count;
   } else if (is_note(r.verdict)) {
-    NoteGroup& group = notes_[key_of(r.backend, verdict, r.underlying, r.detail)];
-    group.backend = r.backend;
-    group.verdict = r.verdict;
-    group.underlying = r.underlying;
-    group.reason = r.detail;
-    ++group.count;
+    // A case may be blind to several features: each is a reason of its own.
+    std::vector<std::string> reasons{r.detail};
+    if (r.verdict == Verdict::BLIND && !r.blind_to.empty()) reasons = r.blind_to;
+    for (const auto& reason : reasons) {
+      NoteGroup& group = notes_[key_of(r.backend, verdict, r.underlying, reason)];
+      group.backend = r.backend;
+      group.verdict = r.verdict;
+      group.underlying = r.underlying;
+      group.reason = reason;
+      ++group.count;
+    }
   }
 }
 
@@ -114,6 +132,16 @@ std::vector<FailureGroup> Tally::failures() const {
   for (const auto& [key, group] : failures_) out.push_back(group);
   std::stable_sort(out.begin(), out.end(), [](const auto& a, const auto& b) {
     return std::make_tuple(a.verdict, -a.count) < std::make_tuple(b.verdict, -b.count);
+  });
+  return out;
+}
+
+std::vector<LossGroup> Tally::losses() const {
+  std::vector<LossGroup> out;
+  for (const auto& [key, group] : losses_) out.push_back(group);
+  std::stable_sort(out.begin(), out.end(), [](const auto& a, const auto& b) {
+    return std::make_tuple(std::string_view(a.backend), -a.count) <
+           std::make_tuple(std::string_view(b.backend), -b.count);
   });
   return out;
 }

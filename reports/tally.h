@@ -38,6 +38,13 @@ struct NoteGroup {
   std::int64_t count = 0;
 };
 
+// Verdicts that are not bad and yet far from the exact answer, alike: same backend, code path and loss.
+struct LossGroup {
+  std::string backend, path, loss;
+  std::int64_t count = 0;
+  VerdictRecord worst;  // largest NMSE; among equals the shortest line
+};
+
 // Does not depend on the order in which records arrive, but for the order of the backends (first seen first).
 class Tally {
  public:
@@ -48,6 +55,7 @@ class Tally {
   const std::vector<BackendTally>& backends() const { return backends_; }
   std::vector<FailureGroup> failures() const;           // by verdict, then the largest group first
   std::vector<NoteGroup> notes(Verdict verdict) const;  // the largest group first
+  std::vector<LossGroup> losses() const;                // by backend, then the largest group first
   std::int64_t verdicts() const { return verdicts_; }
   std::int64_t bad() const { return bad_; }
 
@@ -57,6 +65,7 @@ class Tally {
   std::vector<BackendTally> backends_;
   std::map<std::string, FailureGroup> failures_;
   std::map<std::string, NoteGroup> notes_;
+  std::map<std::string, LossGroup> losses_;
   std::int64_t verdicts_ = 0, bad_ = 0;
 };
 

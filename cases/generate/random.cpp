@@ -189,6 +189,48 @@ void draw_values(Draws& draw, Case& c) {
   c.seed = static_cast<std::uint64_t>(draw.below(1 << 20));
 }
 
+bool differs_by_plane(const AttentionProblem& p) {
+  return std::any_of(p.mask.terms.begin(), p.mask.terms.end(), [](const MaskTerm& t) {
+    return t.kind != MaskKind::zeros && t.kind != MaskKind::finite && t.kind != MaskKind::finite_left;
+  });
+}
+
+// Mostly gives a case data that would betray what it is about (error-budget.md, "Blindness check"): slopes need a bias
+// to act on, a softcap scores near it, a sink a place among the scores, and everything V that differs from key to key.
+void let_see(Draws& draw, Case& c) {
+  AttentionProblem& p = c.problem;
+  const ResolvedData data = resolve(c.data);
+  const auto replace = [&](bool shapes_qk, DataTerm with) {
+    std::erase_if(c.data.terms, [&](const DataTerm& t) { return find_family(t.name)->shapes_qk == shapes_qk; });
+    c.data.terms.push_back(std::move(with));
+  };
+  if (p.max_bias > 0) {
+    const bool biased = std::any_of(p.mask.terms.begin(), p.mask.terms.end(), [](const MaskTerm& t) {
+      return t.kind == MaskKind::random || t.kind == MaskKind::ggml;
+    });
+    if (!biased) p.mask.terms.push_back({MaskKind::random, 8, DeadRows::none});
+  }
+  if (!differs_by_plane(p)) p.mask.per_head = p.mask.per_seq = false;
+  const bool one_answer = data.has_values && data.values == Family::v_const;
+  const bool asks = p.mask.present() || p.n_head_kv < p.n_head || p.n_seq_kv > 1 || p.softcap > 0;
+  if (one_answer && asks) replace(false, {"v_shift", 0, false});
+  // One key has all the weight, or none has more than another.
+  using enum Family;
+  const bool stark = data.scores == huge || data.scores == onehot || data.scores == low || data.scores == flat ||
+                     (data.scores == normal && data.scores_arg > 12) || data.scores == outlier_channel ||
+                     data.scores == spike_first || data.scores == spike_last || data.scores_arg > 24;
+  if (p.softcap > 0) {
+    const bool near = data.scores == near_softcap || data.scores == anti_aligned;
+    if (!near) replace(true, draw.chance(70) ? DataTerm{"near_softcap", 0, false} : DataTerm{"anti_aligned", 0, false});
+  } else if (stark && asks) {
+    replace(true, {"normal", draw.one_of({0.5, 1.0, 3.0}), true});
+  }
+  if (p.scale == 0 && (p.softcap > 0 || data.scores != normal)) p.scale = 2.0F;
+  if (p.sinks.kind == SinkKind::uniform || p.sinks.kind == SinkKind::normal) p.sinks.arg = draw.one_of({2.0, 4.0});
+  if (p.sinks.kind == SinkKind::value && p.sinks.arg < 0 && std::isfinite(p.sinks.arg)) p.sinks.arg = 1;
+  if (p.n_kv == 1) p.n_kv = draw.chance(50) ? 2 : 5;
+}
+
 }  // namespace
 
 Case random_case(std::uint64_t seed, std::uint64_t index, const RandomOptions& options) {
@@ -206,6 +248,7 @@ Case random_case(std::uint64_t seed, std::uint64_t index, const RandomOptions& o
     draw_parameters(draw, p);
     draw_layout(draw, p);
     draw_values(draw, c);
+    if (draw.chance(80)) let_see(draw, c);
     if (find_violation(p) || !validate(c.data)) continue;
     if (auto canonical = parse_case(text(c))) return std::move(*canonical);
   }

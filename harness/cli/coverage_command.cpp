@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <map>
 #include <memory>
 #include <set>
+#include <thread>
 
 #include "cases/generate/covering.h"
 #include "cases/rng.h"
@@ -13,6 +15,7 @@
 #include "harness/backends.h"
 #include "harness/cli/run_support.h"
 #include "harness/cli/verbs.h"
+#include "oracles/blindness.h"
 #include "reports/tally.h"
 #include "reports/text.h"
 
@@ -28,6 +31,7 @@ struct CoverageArguments {
   std::vector<std::string> backends, ggml;
   std::size_t list = 20;
   double at_least_2 = 0, at_least_3 = 0;
+  bool no_blindness = false;
 };
 
 // The suite's cases as rows over the axes of one covering group.
@@ -49,6 +53,39 @@ Rows rows_over(const AxisSpace& space, const Suite& suite, const SuiteCovering* 
     out.rows.push_back(at != known.end() ? at->second : space.shown_by(c));
     out.cases.push_back(&c);
   }
+  return out;
+}
+
+// Takes from the rows what their cases could not have seen go wrong: a blind case shows its other values alone.
+std::size_t leave_out_the_unseen(const AxisSpace& space, const std::vector<std::vector<Feature>>& blind, Rows& rows) {
+  const auto sets = [](const Axis& axis, std::string_view key) {
+    return std::any_of(axis.values.begin(), axis.values.end(), [&](const AxisValue& value) {
+      return std::any_of(value.words.begin(), value.words.end(), [&](const AxisWord& word) { return word.key == key; });
+    });
+  };
+  std::size_t blind_rows = 0;
+  for (std::size_t i = 0; i < rows.rows.size(); ++i) {
+    if (!blind[i].empty()) ++blind_rows;
+    for (const Feature feature : blind[i]) {
+      for (std::size_t axis = 0; axis < space.axes().size(); ++axis) {
+        if (sets(space.axes()[axis], key_of(feature))) rows.rows[i][axis] = kFree;
+      }
+    }
+  }
+  return blind_rows;
+}
+
+// What every case of the suite is blind to under an f32 contract.
+std::vector<std::vector<Feature>> blind_features(const Suite& suite) {
+  std::vector<std::vector<Feature>> out(suite.cases.size());
+  std::atomic<std::size_t> next{0};
+  std::vector<std::thread> workers;
+  for (unsigned i = 0; i < std::max(1U, std::thread::hardware_concurrency()); ++i) {
+    workers.emplace_back([&] {
+      for (std::size_t c = next++; c < out.size() && !interrupted(); c = next++) out[c] = blind_to(suite.cases[c]);
+    });
+  }
+  for (auto& worker : workers) worker.join();
   return out;
 }
 
@@ -172,6 +209,9 @@ int coverage_verb(const CoverageArguments& a) {
   if (!environment) return report(environment.error());
   const SubjectMaker maker = subject_maker(*environment, false, 0);
 
+  std::vector<std::vector<Feature>> blind;
+  if (!a.no_blindness) blind = blind_features(*suite);
+  if (interrupted()) return kInterrupted;
   bool below = false;
   for (const SuiteCovering& covering : declares.coverings) {
     const AxisSpace& space = covering.space;
@@ -181,7 +221,12 @@ int coverage_verb(const CoverageArguments& a) {
       for (const auto& value : axis.values) values += fmt::format("{}{}", values.empty() ? "" : " | ", value.label());
       fmt::print("  {:<9} {:>2}  {}\n", axis.name, axis.values.size(), wrapped(values, kWidth, 16));
     }
-    const Rows rows = rows_over(space, *suite, other ? nullptr : &covering);
+    Rows rows = rows_over(space, *suite, other ? nullptr : &covering);
+    if (!a.no_blindness) {
+      const std::size_t count = leave_out_the_unseen(space, blind, rows);
+      fmt::print("  {} of {} cases are blind to something they claim: that counts as missing\n", count,
+                 suite->cases.size());
+    }
     for (int strength = 2; strength <= std::min<int>(3, static_cast<int>(space.axes().size())); ++strength) {
       const TupleCoverage coverage = measure_coverage(space.to_cover(), strength, rows.rows);
       print_coverage(coverage);
@@ -207,6 +252,12 @@ Verb add_coverage(CLI::App& app) {
                        "the suite whose [[covering]] groups declare the axes; default: the suite "
                        "itself, or nightly where it declares none");
   add_backend_options(*coverage, a->backends, a->ggml, "none");
+  coverage
+      ->add_option_function<std::string>(
+          "--blindness", [a](const std::string& how) { a->no_blindness = how == "off"; },
+          "'on' (default): a value does not count in a case that could not have seen it go wrong under an f32 "
+          "contract; 'off': every case counts whole")
+      ->check(CLI::IsMember({"on", "off"}));
   coverage->add_option("--list", a->list, "show at most N tuples per list (default 20)");
   coverage->add_option("--min-pairs", a->at_least_2, "exit 1 where fewer than this percentage of pairs is covered");
   coverage->add_option("--min-triples", a->at_least_3, "the same for triples");

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <optional>
 #include <set>
 #include <unordered_set>
 
@@ -33,7 +34,7 @@ constexpr double kStandardSeconds = 60;
 
 struct FuzzArguments {
   std::vector<std::string> backends, ggml;
-  std::string time, jsonl, save, corpus, max_memory;
+  std::string time, jsonl, save, corpus, max_memory, ledger;
   std::uint64_t seed = 0;
   std::int64_t cases = 0;
   int jobs = 0;
@@ -160,7 +161,14 @@ int fuzz_verb(const FuzzArguments& a) {
   for (const auto& backend : plan.backends) {
     if (auto spec = BackendSpec::parse(backend); !spec) return report_backend(spec.error());
   }
+  std::optional<Ledger> ledger;
+  if (!a.ledger.empty()) {
+    auto loaded = load_ledger(a.ledger);
+    if (!loaded) return report(loaded.error());
+    ledger = std::move(*loaded);
+  }
   RunOptions options;
+  options.ledger = ledger ? &*ledger : nullptr;
   options.key.key_flop = kKeySeconds * kKeyFlopPerSecond;
   options.jobs = a.jobs;
   options.blindness = !a.no_blindness;
@@ -232,6 +240,7 @@ Verb add_fuzz(CLI::App& app) {
   fuzz->add_option("--jsonl", a->jsonl, "write the record of truth to this file, one verdict per line");
   fuzz->add_option("--save", a->save, "append the lines of failing cases to this file");
   fuzz->add_option("--corpus", a->corpus, "directory of .txt files with case lines that run first; default: built in");
+  fuzz->add_option("--ledger", a->ledger, "TOML file of known failures: tolerated ones become XFAIL and are not saved");
   fuzz->add_flag("--fail-fast", a->fail_fast, "stop at the first bad verdict");
   add_blindness_option(*fuzz, a->no_blindness);
   fuzz->add_option("--jobs", a->jobs, "slots working at a time; default: number of cores")->check(CLI::PositiveNumber);

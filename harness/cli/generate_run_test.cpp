@@ -56,6 +56,93 @@ TEST(Fuzz, PastFailuresRunFirst) {
   EXPECT_EQ(verdicts.begin()->first.first, line);
 }
 
+TEST(Fuzz, TheLedgerHoldsForItToo) {
+  const ScratchDir dir;
+  dir.file("corpus/a.txt", "flash_attn_ext d=96 n_head=1 n_q=5 n_kv=21 kv=f16\n");
+  const std::string ledger = dir.file("known.toml", R"(
+[[entry]]
+backend = "cpu:vec"
+match = "d=96"
+verdict = "FAIL"
+mode = "quarantined"
+reason = "not now"
+repro = "flash_attn_ext d=96 n_head=1 n_q=5 n_kv=21 kv=f16"
+)");
+  const Ended ended = attest(
+      {"fuzz", "-b", "cpu:vec", "--cases", "2", "--corpus", dir.path() / "corpus", "--ledger", ledger, "--seed", "3"});
+  EXPECT_EQ(ended.code, 0) << ended.out << ended.err;
+  EXPECT_THAT(ended.out, HasSubstr("QUARANTINED 1"));
+}
+
+// One value of each kind that history says matters, on every kernel of ours; offsets beyond 2^31 and 2^32 among them.
+TEST(Axes, ACheapSubsetRunsOnEveryKernelOfOurs) {
+  const ScratchDir dir;
+  std::string lines;
+  for (const char* words : {"d=72 n_q=21 n_kv=113",
+                            "d_k=576 d_v=512 n_kv=33",
+                            "d_k=64 d_v=128 n_kv=65",
+                            "n_kv=4097",
+                            "n_head=40 n_head_kv=8",
+                            "n_head=8 n_head_kv=4 n_head_v=2 n_kv=9",
+                            "n_seq=4 n_head=2 n_kv=33 mask=random+per-head+per-seq",
+                            "n_seq=4 n_seq_kv=2 n_kv=9",
+                            "kv=iq4_nl n_kv=65",
+                            "k=f16 v=q8_0 n_kv=65",
+                            "k=f32 v=f16 n_kv=31",
+                            "mask=window:16 n_q=33 n_kv=64",
+                            "mask=document:16 n_q=33 n_kv=64",
+                            "mask=blocks:32 n_q=33 n_kv=64",
+                            "mask=dead:middle n_q=33 n_kv=64",
+                            "mask=finite-blocks:-65504 n_q=33 n_kv=64",
+                            "mask=causal+f32 n_q=5 n_kv=9",
+                            "scale=1/12 n_kv=31",
+                            "scale=0 n_kv=31",
+                            "scale=-0.125 n_kv=31",
+                            "softcap=50 n_kv=31 data=anti_aligned",
+                            "mask=causal+random:8 max_bias=16 n_head=12 n_kv=31",
+                            "sinks=-inf n_kv=31",
+                            "sinks=40 n_kv=31",
+                            "prec=f32 n_kv=31",
+                            "data=low:7e4 n_kv=65",
+                            "data=huge:90 n_kv=65",
+                            "data=spike:18.43 n_kv=65",
+                            "data=rising:104 n_kv=65",
+                            "data=outlier_channel n_kv=65",
+                            "data=onehot n_kv=65",
+                            "layout=0213 n_head=4 n_kv=9",
+                            "layout=kt n_kv=9",
+                            "layout=v-in-k n_kv=9",
+                            "layout=left n_kv=9",
+                            "layout=offset:2 n_kv=9",
+                            "layout=tail:64 poison=end:nan n_kv=9",
+                            "layout=pad:8 poison=rows:-60000 n_kv=9",
+                            "n_head=2 layout=heads:3 poison=heads:inf n_kv=9",
+                            "mask=used:3 n_kv=9 poison=hidden:previous:1",
+                            "n_kv=9 poison=output:zero",
+                            "mask=causal layout=mask-cols:8 n_q=3 n_kv=9 poison=mask-cols:nan",
+                            "mask=causal layout=mask-rows:57 n_q=7 n_kv=9 poison=mask-rows:random",
+                            "threads=7 n_kv=600",
+                            "threads=16 n_kv=600",
+                            "n_kv=70 n_head=2 layout=cache:20000000+sparse",
+                            "n_kv=70 n_head=2 layout=cache:40000000+sparse"}) {
+    lines += std::string("flash_attn_ext ") + words + "\n";
+  }
+  const Ended ended = attest({"run", "-b", "cpu:vec", "-b", "cpu:tiled", "-b", "cpu:split", "--blindness", "off",
+                              "--cases", dir.file("axes.txt", lines)});
+  EXPECT_EQ(ended.code, 0) << ended.out << ended.err;
+  EXPECT_THAT(ended.out, HasSubstr("47 cases x 3 backends = 141 verdicts, all accounted for"));
+  EXPECT_THAT(ended.out, ::testing::Not(HasSubstr("UNSUPPORTED")));
+}
+
+TEST(Probe, SaysWhichCausalMaskABackendApplies) {
+  const Ended ended = attest({"probe", "causal", "-b", "cpu:vec"});
+  EXPECT_EQ(ended.code, 0) << ended.out << ended.err;
+  EXPECT_THAT(ended.out, HasSubstr("12    20  bottom-right  PASS         bottom-right\n"));
+  EXPECT_THAT(ended.out, HasSubstr("20    12  top-left      PASS         top-left\n"));
+  EXPECT_THAT(ended.out, HasSubstr("16    16  bottom-right  PASS         bottom-right or top-left\n"));
+  EXPECT_EQ(attest({"probe", "sinks", "-b", "cpu:vec"}).code, 2);
+}
+
 TEST(Fuzz, WhatIsWrongOnTheCommandLineIs2) {
   EXPECT_EQ(attest({"fuzz", "-b", "cpu:vec", "--time", "soon"}).code, 2);
   EXPECT_EQ(attest({"fuzz", "-b", "cpu:vec", "--corpus", "no/such/dir"}).code, 2);
@@ -103,10 +190,31 @@ TEST(Sweep, AValueThatBreaksARuleIs2AndNamesThePoint) {
 }
 
 TEST(Coverage, NightlyHoldsEveryPairAndTripleItDeclares) {
-  const Ended ended = attest({"coverage", "--suite", "nightly", "--min-pairs", "100", "--min-triples", "95"});
+  const Ended ended =
+      attest({"coverage", "--suite", "nightly", "--min-pairs", "100", "--min-triples", "95", "--blindness", "off"});
   EXPECT_EQ(ended.code, 0) << ended.out << ended.err;
   EXPECT_THAT(ended.out, HasSubstr("covered   100.000 %"));
   EXPECT_LE(longest_line(ended.out), 100U);
+}
+
+TEST(Coverage, WhatABlindCaseClaimsCountsAsMissing) {
+  const ScratchDir dir;
+  const std::string suite = dir.file("own.toml", R"(
+name = "own"
+description = "sinks that nobody sees where all of V is 0"
+[[covering]]
+why = "x"
+line = "flash_attn_ext d=32 n_kv=9"
+[covering.axes]
+sinks = ["none", "0"]
+data = ["normal", "v_const:0"]
+)");
+  const Ended seen = attest({"coverage", "--suite", suite});
+  EXPECT_EQ(seen.code, 0) << seen.err;
+  EXPECT_THAT(seen.out, HasSubstr("1 of 4 cases are blind"));
+  EXPECT_THAT(seen.out, HasSubstr("3 of         4 covered    75.000 %        1 missing"));
+  EXPECT_THAT(seen.out, HasSubstr("sinks=0, data=v_const:0"));
+  EXPECT_THAT(attest({"coverage", "--suite", suite, "--blindness", "off"}).out, HasSubstr("4 of         4 covered"));
 }
 
 TEST(Coverage, MissingTuplesAreListedAndAThresholdSetsTheExitCode) {

@@ -105,6 +105,7 @@ int main(int argc, char** argv) {
   verbs.emplace_back("merge", add_merge(app));
   verbs.emplace_back("fuzz", add_fuzz(app));
   verbs.emplace_back("sweep", add_sweep(app));
+  verbs.emplace_back("probe", add_probe(app));
   verbs.emplace_back("coverage", add_coverage(app));
   verbs.emplace_back("report", add_report(app));
   verbs.emplace_back("mutants", add_mutants(app));

@@ -27,6 +27,7 @@ Verb add_show(CLI::App& app);
 Verb add_explain(CLI::App& app);
 Verb add_merge(CLI::App& app);
 Verb add_fuzz(CLI::App& app);
+Verb add_probe(CLI::App& app);
 Verb add_sweep(CLI::App& app);
 Verb add_coverage(CLI::App& app);
 Verb add_race(CLI::App& app);

@@ -32,6 +32,7 @@ struct RunOptions {
   double timeout_s = 0;                      // deadline per case; 0: from the case's cost
   int repeat = 1;                            // runs of each case in the same subject, outputs compared bit for bit
   bool blindness = true;                     // a PASS that could not have been anything else becomes BLIND
+  bool probe_causal = false;                 // classify causal cases that pass, too (causal_probe.h)
   bool fail_fast = false;                    // stop at the first bad verdict
   bool cheapest_first = false;               // else the longest, so that slots end together
   // Asked after every final verdict, one at a time: true, and its backend leaves the run. A backend that left is not

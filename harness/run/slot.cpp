@@ -10,6 +10,7 @@
 
 #include "cases/inputs.h"
 #include "cases/rng.h"
+#include "harness/causal_probe.h"
 #include "harness/run/schedule.h"
 #include "harness/triage.h"
 
@@ -233,6 +234,7 @@ Slot::Result Slot::collect(std::size_t backend, Seat& seat) {
   result.compared = true;
   result.contract = contract;
   result.suspect = ruling.suspect;
+  tell_alignment(seat, record);
   if (!seat.place->red_zones_hold(kRedZone)) verdict(Verdict::OOB, "bytes next to the output were written");
   return result;
 }
@@ -359,6 +361,19 @@ void Slot::settle_stale(std::size_t backend, const Case& c, Result& result) {
   record.underlying = info(record.verdict).name;
   record.verdict = Verdict::STALE;
   record.detail = "hidden bytes reach the output: the same case passes with finite hidden bytes";
+}
+
+// A wrong answer to a causal case may be the right one to another alignment: that names the bug.
+void Slot::tell_alignment(const Seat& seat, VerdictRecord& record) const {
+  const bool wrong = record.verdict == Verdict::FAIL || record.verdict == Verdict::NAN_;
+  if (!wrong && !board_.options().probe_causal) return;
+  const TensorView out = output_view(plan_inputs(seat.c->problem), seat.place->buffers()).view();
+  const auto found = classify_causal(*seat.c, seat.key->inputs(), out);
+  if (!found) return;
+  record.alignment = found->text();
+  if (!wrong || found->as_asked() || found->like.empty()) return;
+  record.detail += fmt::format("{}causal alignment: {}, where {} is asked for", record.detail.empty() ? "" : "; ",
+                               record.alignment, name(found->asked));
 }
 
 void Slot::rule(Seat& seat, Result& result) {

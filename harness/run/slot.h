@@ -53,6 +53,7 @@ class Slot {
   void settle_fault(std::size_t backend, Seat& seat, Result& result);
   void settle_suspect(std::size_t backend, const Case& c, Result& result);
   void settle_stale(std::size_t backend, const Case& c, Result& result);
+  void tell_alignment(const Seat& seat, VerdictRecord& record) const;
   // The last word: a PASS that could not have been anything else is BLIND.
   void rule(Seat& seat, Result& result);
   void settle_triage(std::size_t backend, Seat& seat, Result& result);
