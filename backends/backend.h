@@ -32,11 +32,23 @@ class Backend {
   virtual std::string name() const = 0;         // canonical spec, e.g. "cpu:tiled", "ggml:CPU,ref"
   virtual std::string description() const = 0;  // one line for `attest list backends`
   virtual std::string build_id() const = 0;     // e.g. "attest 0.1.0", "ggml 0.9.4 (d99724f2) icelake"
+  // What a backend does not name here it is never asked for.
+  virtual bool has_op(Op op) const { return op == Op::flash_attn_ext; }
+  // Only asked for ops it has; everybody else asks support_of() below.
   virtual Support supports(const AttentionProblem& problem) const = 0;
   // What the code path taken for this problem promises. Only asked where supports() says yes.
   virtual ArithmeticContract contract(const AttentionProblem& problem) const = 0;
-  // Writes O [d_v, n_head, n_q, n_seq], contiguous f32, through `out`. Only called where supports() says yes.
+  // Writes O [d_v, n_head, n_q, n_seq], contiguous f32, through `out` (other ops: cases/op_inputs.h). Only called where
+  // supports() says yes.
   virtual Outcome run(const AttentionInputs& inputs, const MutableTensorView& out) = 0;
 };
+
+// The one way to ask: an op that the backend does not know is UNSUPPORTED whatever its supports() would say.
+inline Support support_of(const Backend& backend, const AttentionProblem& problem) {
+  if (!backend.has_op(problem.op)) {
+    return Support::no(backend.name() + " has no op " + std::string(info(problem.op).name));
+  }
+  return backend.supports(problem);
+}
 
 }  // namespace attest

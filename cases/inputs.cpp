@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "cases/op_inputs.h"
 #include "cases/poison.h"
 #include "cases/random_rows.h"
 #include "cases/value_rows.h"
@@ -73,7 +74,6 @@ class Filler {
   void fill_q_row(std::int64_t index, Scratch& scratch) const;
   void fill_mask_row(std::int64_t index, Scratch& scratch) const;
   std::int64_t mask_memory_rows() const { return problem_.n_q + (plan_.sparse ? 0 : problem_.layout.mask_rows); }
-  void fill_sinks() const;
   void fill_around(const TensorPlan& plan, std::byte* memory, PoisonWhere before, Stream stream) const;
   PoisonWhat what_at(PoisonWhere place) const {
     return poisons(case_.poison, place) ? case_.poison.what : PoisonWhat::none;
@@ -176,19 +176,6 @@ void Filler::fill_mask_row(std::int64_t index, Scratch& scratch) const {
   fill_poison(what_at(PoisonWhere::mask_cols), shape.dtype, memory + used_bytes, shape.nb[1] - used_bytes, key);
 }
 
-void Filler::fill_sinks() const {
-  const SinkSpec& spec = problem_.sinks;
-  const RandomRow random(rng_of(case_.seed, Stream::sinks).bits(0));
-  const auto arg = static_cast<float>(spec.arg);
-  for (std::int64_t h = 0; h < problem_.n_head; ++h) {
-    const auto column = static_cast<std::uint32_t>(h);
-    const float sink = spec.kind == SinkKind::value     ? arg
-                       : spec.kind == SinkKind::uniform ? arg * random.uniform(column)
-                                                        : arg * random.normal(column);
-    std::memcpy(buffers_.sinks + plan_.sinks.offset + 4 * h, &sink, sizeof sink);
-  }
-}
-
 // Bytes in front of the first element and after the last. Offsets are multiples of 2, so block types take the pattern
 // of a half there.
 void Filler::fill_around(const TensorPlan& plan, std::byte* memory, PoisonWhere before, Stream stream) const {
@@ -221,7 +208,7 @@ void Filler::run(int threads) {
     const std::int64_t rows = mask_memory_rows() * plan_.mask.shape.ne[2] * plan_.mask.shape.ne[3];
     jobs.push_back({rows, problem_.n_kv, [this](std::int64_t i, Scratch& s) { fill_mask_row(i, s); }});
   }
-  if (problem_.sinks.kind != SinkKind::none) fill_sinks();
+  if (problem_.sinks.kind != SinkKind::none) fill_sinks(case_, plan_, buffers_);
 
   // Pieces of about kPiece values; a thread takes the next one that is free.
   constexpr std::int64_t kPiece = 1 << 16;
@@ -279,12 +266,30 @@ Memory reserve(std::int64_t bytes) {
 
 }  // namespace
 
+void fill_sinks(const Case& c, const InputPlan& plan, const InputBuffers& buffers) {
+  const SinkSpec& spec = c.problem.sinks;
+  const RandomRow random(rng_of(c.seed, Stream::sinks).bits(0));
+  const auto arg = static_cast<float>(spec.arg);
+  for (std::int64_t h = 0; h < c.problem.n_head; ++h) {
+    const auto column = static_cast<std::uint32_t>(h);
+    const float sink = spec.kind == SinkKind::value     ? arg
+                       : spec.kind == SinkKind::uniform ? arg * random.uniform(column)
+                                                        : arg * random.normal(column);
+    std::memcpy(buffers.sinks + plan.sinks.offset + 4 * h, &sink, sizeof sink);
+  }
+}
+
 void fill_inputs(const Case& c, const InputPlan& plan, const InputBuffers& buffers, int threads) {
+  if (c.problem.op != Op::flash_attn_ext) {
+    fill_op_inputs(c, plan, buffers);
+    return fill_output(c, plan, buffers);
+  }
   Filler(c, plan, buffers).run(threads);
   fill_output(c, plan, buffers);
 }
 
 void fill_output(const Case& c, const InputPlan& plan, const InputBuffers& buffers) {
+  if (c.problem.op == Op::set_rows) return fill_old_rows(c, plan, buffers);
   const TensorShape& shape = plan.out.shape;
   std::byte* memory = buffers.out + plan.out.offset;
   const std::int64_t rows = shape.ne[1] * shape.ne[2] * shape.ne[3];

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "cases/op_inputs.h"
 #include "cases/problem.h"
 
 namespace attest {
@@ -75,6 +76,7 @@ TensorPlan plan_mask(const AttentionProblem& p) {
 }  // namespace
 
 InputPlan plan_inputs(const AttentionProblem& p) {
+  if (p.op != Op::flash_attn_ext) return plan_op_inputs(p);
   InputPlan plan;
   plan.q = plan_rows(DType::f32, {p.d_k, p.n_q, p.n_head, p.n_seq, p.d_k, p.n_q, p.n_head}, p.layout);
   plan.k = plan_k(p);

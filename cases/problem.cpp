@@ -194,10 +194,57 @@ Broken check_layout(const AttentionProblem& p) {
   return {};
 }
 
+// Types for which half a step of the block bounds what a correct quantiser may do.
+bool has_uniform_steps(DType type) { return type != DType::iq4_nl && type != DType::q1_0 && type != DType::q2_0; }
+
+Broken check_uniform(std::string_view key, DType type) {
+  if (has_uniform_steps(type)) return {};
+  return Violation{key, fmt::format("= {} has no rule for what a correct quantiser may do", info(type).name),
+                   "f32, f16, bf16, q8_0, q4_0, q4_1, q5_0 or q5_1"};
+}
+
+Broken check_scatter(const AttentionProblem& p) {
+  if (auto broken = check_uniform("kv", p.k_type)) return broken;
+  if (p.n_q <= p.n_kv) return {};
+  return Violation{"n_rows",
+                   fmt::format("= {} is more than n_ctx = {}: no two rows go to one place", p.n_q, p.n_kv),
+                   fmt::format("1 to {}", p.n_kv),
+                   {"n_ctx"}};
+}
+
+Broken check_decode(const AttentionProblem& p) {
+  constexpr std::int64_t kMaxTokensOfAll = 4096;
+  const DecodeSpec& at = p.decode;
+  for (const DType type : {p.k_type, p.v_type}) {
+    if (auto broken = check_uniform(type == p.k_type ? "k" : "v", type)) return broken;
+  }
+  for (const auto& [key, prompt] : {std::pair{"prompt", at.prompt}, std::pair{"restart", at.restart}}) {
+    if (prompt + at.steps > p.n_kv) {
+      return Violation{key,
+                       fmt::format("= {} and {} steps do not fit into n_ctx = {}", prompt, at.steps, p.n_kv),
+                       fmt::format("at most {}", std::max<std::int64_t>(p.n_kv - at.steps, 0)),
+                       {"steps", "n_ctx"}};
+    }
+  }
+  if (p.n_q > kMaxTokensOfAll) {
+    return Violation{"steps", fmt::format("makes {} tokens in all", p.n_q), fmt::format("at most {}", kMaxTokensOfAll)};
+  }
+  if (at.prompt + at.steps < 1) return Violation{"prompt", "and steps are both 0: no token", ""};
+  LayoutSpec plain;
+  plain.permuted = p.layout.permuted;
+  if (p.layout == plain) return {};
+  return Violation{"layout", "of a cache is 0123 (heads outermost) or 0213 (tokens outermost)", ""};
+}
+
 }  // namespace
 
 std::optional<Violation> find_violation(const AttentionProblem& p) {
   if (auto broken = check_sizes(p)) return broken;
+  if (p.op == Op::set_rows) return first_of({whole_blocks("d", p.d_k, p.k_type), check_scatter(p), check_memory(p)});
+  if (p.op == Op::kv_decode) {
+    return first_of({divides("n_head_kv", p.n_head_kv, "n_head", p.n_head), whole_blocks("d_k", p.d_k, p.k_type),
+                     whole_blocks("d_v", p.d_v, p.v_type), check_parameters(p), check_decode(p), check_memory(p)});
+  }
   return first_of(
       {divides("n_head_kv", p.n_head_kv, "n_head", p.n_head), divides("n_head_v", p.n_head_v, "n_head", p.n_head),
        divides("n_seq_kv", p.n_seq_kv, "n_seq", p.n_seq), whole_blocks("d_k", p.d_k, p.k_type),
@@ -224,6 +271,8 @@ double alibi_slope(const AttentionProblem& problem, std::int64_t head) {
 
 double flop(const AttentionProblem& p) {
   const auto real = [](std::int64_t n) { return static_cast<double>(n); };
+  if (p.op == Op::set_rows) return 8 * real(p.n_seq) * real(p.n_head) * real(p.n_q) * real(p.d_k);
+  if (p.op == Op::soft_max_ext) return 16 * real(p.n_seq) * real(p.n_head) * real(p.n_q) * real(p.n_kv);
   return 2 * real(p.n_seq) * real(p.n_head) * real(p.n_q) * real(p.n_kv) * (real(p.d_k) + real(p.d_v));
 }
 

@@ -7,6 +7,7 @@
 
 #include "cases/dtype.h"
 #include "cases/error.h"
+#include "cases/op.h"
 #include "cases/tensor.h"
 
 namespace attest {
@@ -75,6 +76,33 @@ struct LayoutSpec {
   bool operator==(const LayoutSpec&) const = default;
 };
 
+// set_rows: where the rows go, how the indices are stored, and what odd values the source holds.
+enum class RowOrder : std::uint8_t { shuffled, ascending, descending, strided };
+enum class SourceKind : std::uint8_t { plain, nan, inf, large, tiny };
+struct ScatterSpec {
+  RowOrder order = RowOrder::shuffled;
+  bool index_i32 = false;  // else i64
+  SourceKind source = SourceKind::plain;
+  bool operator==(const ScatterSpec&) const = default;
+};
+
+// kv_decode: a prompt by chunks, then one token per step, then perhaps the same again on the bytes that lie there.
+enum class CacheKind : std::uint8_t {
+  static_,   // n_ctx rows from the start; what is not yet stored is hidden by the mask
+  grown,     // as many rows as tokens: a new cache for every step, old rows copied
+  doubling,  // 16 rows at first, twice as many whenever they do not suffice; the spare part is hidden by the mask
+};
+struct DecodeSpec {
+  std::int64_t prompt = 1;
+  std::int64_t chunk = 64;   // tokens per prefill step
+  std::int64_t steps = 1;    // tokens decoded one by one after a prompt
+  std::int64_t restart = 0;  // tokens of a second prompt, stored from row 0 on; 0: none
+  CacheKind cache = CacheKind::static_;
+  bool operator==(const DecodeSpec&) const = default;
+};
+
+// Of an op other than flash_attn_ext only the fields that its keys name count (semantics.md); the others keep the
+// values that canonical() gives them.
 struct AttentionProblem {
   std::int64_t d_k = 64, d_v = 64;
   std::int64_t n_head = 1, n_head_kv = 1, n_head_v = 1;
@@ -89,6 +117,10 @@ struct AttentionProblem {
   LayoutSpec layout;
   Precision prec = Precision::default_;
   int threads = 0;  // 0: the backend's own option decides
+
+  Op op = Op::flash_attn_ext;
+  ScatterSpec scatter;  // set_rows: n_q rows into n_kv
+  DecodeSpec decode;    // kv_decode: n_q tokens in all, over a cache of n_kv rows
 
   bool operator==(const AttentionProblem&) const = default;
 };

@@ -50,6 +50,7 @@ constexpr std::array kKeys{
     Key{"max_bias", field<&P::max_bias>, nullptr, true},
     Key{"threads", field<&P::threads>, nullptr},
     Key{"seed", [](const Case& c) -> std::optional<double> { return static_cast<double>(c.seed); }, nullptr},
+    Key{"op", nullptr, [](const Case& c) -> std::optional<std::string> { return c.op; }},
     Key{"kv", nullptr,
         [](const Case& c) -> std::optional<std::string> {
           if (c.problem.k_type != c.problem.v_type) return std::nullopt;

@@ -6,6 +6,8 @@
 #include <new>
 
 #include "backends/cpu/kernel.h"
+#include "backends/cpu/ops.h"
+#include "cases/decode.h"
 #include "cases/grammar/lexer.h"
 
 namespace attest {
@@ -41,18 +43,27 @@ class CpuBackend final : public Backend {
   }
   std::string build_id() const override { return cpu_build_id(); }
 
+  bool has_op(Op) const override { return true; }
   Support supports(const AttentionProblem& problem) const override {
     if (const auto valid = validate(problem); !valid) return Support::no("cpu: " + valid.error().message);
     return {};
   }
 
   ArithmeticContract contract(const AttentionProblem& problem) const override {
+    if (problem.op == Op::kv_decode) {
+      return decode_contract(problem, [this](const AttentionProblem& step) { return contract(step); });
+    }
     ArithmeticContract contract = cpu_contract(kernel_for(problem).name, threads_for(problem));
     contract.drop = static_cast<double>(vskip_);
     return contract;
   }
 
   Outcome run(const AttentionInputs& inputs, const MutableTensorView& out) override {
+    if (inputs.problem->op == Op::kv_decode) {
+      return cpu::decode<cpu::OpProduction>(
+          inputs, out, [this](const AttentionInputs& step, const MutableTensorView& o) { return run(step, o); });
+    }
+    if (inputs.problem->op != Op::flash_attn_ext) return run_rows(inputs, out);
     Outcome outcome;
     const auto start = std::chrono::steady_clock::now();
     const int threads = threads_for(*inputs.problem);
@@ -71,6 +82,27 @@ class CpuBackend final : public Backend {
   }
 
  private:
+  // The kernels' shapes again: whole rows, tiles of keys, or a chunk per thread.
+  std::int64_t soft_max_chunk(const AttentionProblem& problem) const {
+    const Kernel& kernel = kernel_for(problem);
+    const std::int64_t chunks = cpu::split_chunks(threads_for(problem));
+    const std::int64_t keys = &kernel == &kTiled   ? cpu::kTileKeys
+                              : &kernel == &kSplit ? (problem.n_kv + chunks - 1) / chunks
+                                                   : problem.n_kv;
+    return std::max<std::int64_t>(keys, 1);
+  }
+
+  Outcome run_rows(const AttentionInputs& inputs, const MutableTensorView& out) const {
+    Outcome outcome;
+    const AttentionProblem& p = *inputs.problem;
+    const auto start = std::chrono::steady_clock::now();
+    outcome.cpu_seconds =
+        p.op == Op::set_rows ? cpu::set_rows<cpu::OpProduction>(inputs, out, threads_for(p))
+                             : cpu::soft_max<cpu::OpProduction>(inputs, out, *simd_, soft_max_chunk(p), threads_for(p));
+    outcome.wall_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    return outcome;
+  }
+
   const Kernel& kernel_for(const AttentionProblem& problem) const {
     return kernel_ != nullptr ? *kernel_ : pick(problem);
   }

@@ -6,6 +6,7 @@
 #include <ctime>
 #include <utility>
 
+#include "backends/decode_loop.h"
 #include "backends/ggml/contract.h"
 #include "backends/ggml/graph.h"
 #include "backends/ggml/loader.h"
@@ -63,6 +64,7 @@ class GgmlBackend final : public Backend {
     return id;
   }
 
+  bool has_op(Op op) const override { return op == Op::flash_attn_ext || form_ != Form::unfused || op == Op::kv_decode; }
   Support supports(const AttentionProblem& problem) const override {
     if (auto known = check_problem(problem, *library_, form_); !known.yes) return known;
     if (device_.cpu) return {};  // the CPU says yes to everything: check_problem is what knows better
@@ -70,15 +72,42 @@ class GgmlBackend final : public Backend {
   }
 
   ArithmeticContract contract(const AttentionProblem& problem) const override {
+    if (problem.op == Op::kv_decode) {
+      return decode_contract(problem, [this](const AttentionProblem& step) { return contract(step); });
+    }
+    if (problem.op != Op::flash_attn_ext) return row_op_contract(problem, device_.cpu);
     return device_.cpu ? cpu_contract(problem, arithmetic_, form_, threads_for(problem))
                        : device_contract(problem, form_);
   }
 
   Outcome run(const AttentionInputs& inputs, const MutableTensorView& out) override {
+    switch (inputs.problem->op) {
+      case Op::soft_max_ext:
+        return compute(inputs, out, [&] { return graph_->build_soft_max(inputs, out, options_); });
+      case Op::set_rows:
+        return compute(inputs, out, [&] { return graph_->build_set_rows(inputs, out); });
+      case Op::kv_decode:
+        return decode_loop(inputs, out, [&](const DecodeCall& call) {
+          return compute(call.inputs, call.out, [&] { return graph_->build_decode_step(call, options_); });
+        });
+      case Op::flash_attn_ext:
+        break;
+    }
+    return compute(inputs, out, [&] { return graph_->build(inputs, out, options_); });
+  }
+
+ private:
+  static constexpr std::uintptr_t kLowest = 64;
+  static constexpr std::size_t kWholeSpace = std::size_t{1} << 62;
+
+  int threads_for(const AttentionProblem& problem) const { return problem.threads > 0 ? problem.threads : threads_; }
+
+  template <class Build>
+  Outcome compute(const AttentionInputs& inputs, const MutableTensorView& out, Build&& build) {
     Outcome outcome;
     if (device_.set_n_threads != nullptr) device_.set_n_threads(engine_, threads_for(*inputs.problem));
     library_->take_message();
-    if (auto built = graph_->build(inputs, out, options_); !built) return failed(built.error().message);
+    if (auto built = build(); !built) return failed(built.error().message);
     graph_->upload();
     const double cpu_before = process_cpu_seconds();
     const auto before = std::chrono::steady_clock::now();
@@ -91,12 +120,6 @@ class GgmlBackend final : public Backend {
     return outcome;
   }
 
- private:
-  static constexpr std::uintptr_t kLowest = 64;
-  static constexpr std::size_t kWholeSpace = std::size_t{1} << 62;
-
-  int threads_for(const AttentionProblem& problem) const { return problem.threads > 0 ? problem.threads : threads_; }
-
   Outcome failed(std::string what) {
     graph_->clear();
     if (const std::string said = library_->take_message(); !said.empty()) what += ": " + said;
@@ -108,6 +131,7 @@ class GgmlBackend final : public Backend {
 
   // The device looks at types, strides and buffers: give it the graph, with nothing in the tensors.
   Support device_supports(const AttentionProblem& problem) const {
+    if (problem.op == Op::kv_decode) return device_supports_steps(problem);
     const InputPlan plan = plan_inputs(problem);
     static const std::byte present{};
     const auto view = [](const TensorPlan& t, bool there) {
@@ -126,11 +150,33 @@ class GgmlBackend final : public Backend {
     options.mask_rows = 1;
     MutableTensorView out;
     static_cast<TensorShape&>(out) = plan.out.shape;
-    const auto built = graph_->build(inputs, out, options);
+    static std::byte written{};
+    out.data = &written;
+    const auto built = problem.op == Op::soft_max_ext ? graph_->build_soft_max(inputs, out, options)
+                       : problem.op == Op::set_rows   ? graph_->build_set_rows(inputs, out)
+                                                      : graph_->build(inputs, out, options);
     const bool yes = built && graph_->supported(device_.device);
     graph_->clear();
     if (!built) return Support::no(built.error().message);
     return yes ? Support{} : Support::no("ggml: " + device_.name + " does not support this operation");
+  }
+
+  // The attention of every kind of step, and the stores as set_rows of each cache's type.
+  Support device_supports_steps(const AttentionProblem& problem) const {
+    for (const DecodeStep& step : decode_steps(problem)) {
+      if (auto attention = device_supports(step_problem(problem, step)); !attention.yes) return attention;
+    }
+    for (const auto& [type, d] : {std::pair{problem.k_type, problem.d_k}, std::pair{problem.v_type, problem.d_v}}) {
+      AttentionProblem rows = problem;
+      rows.op = Op::set_rows;
+      rows.n_head = problem.n_head_kv;
+      rows.n_q = 1;
+      rows.k_type = type;
+      rows.d_k = d;
+      rows.sinks = {};
+      if (auto stores = device_supports(rows); !stores.yes) return stores;
+    }
+    return {};
   }
 
   BackendSpec spec_;

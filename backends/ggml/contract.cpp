@@ -39,8 +39,8 @@ QRounding rounding_for(DType k) {
   }
 }
 
-// Accumulation of q.k. Integer dots are exact in a block and summed over blocks in f32. What q8_1 does beside rounding Q
-// (its block sum is a half of its own) is part of QRounding::q8_1.
+// Accumulation of q.k. Integer dots are exact in a block and summed over blocks in f32. What q8_1 does beside rounding
+// Q (its block sum is a half of its own) is part of QRounding::q8_1.
 double dot_unit(const AttentionProblem& p, const CpuArithmetic& cpu) {
   return p.k_type == DType::f16 && cpu.f16_math ? kUnitF16 : kUnitF32;
 }
@@ -155,6 +155,15 @@ ArithmeticContract device_contract(const AttentionProblem& p, Form form) {
   if (f32_asked) return c;
   c.u_qk = c.u_s = c.u_acc = kUnitF16;
   c.omega_acc = kFloorF16;
+  return c;
+}
+
+ArithmeticContract row_op_contract(const AttentionProblem& p, bool cpu) {
+  ArithmeticContract c;
+  c.set_path(info(p.op).name);
+  c.order = SumOrder::unknown;
+  c.tile = p.n_kv < 1 ? 1 : p.n_kv;  // the maximum first, then the weights
+  if (!cpu) c.eps_exp = 0x1p-20;
   return c;
 }
 

@@ -27,4 +27,7 @@ ArithmeticContract cpu_contract(const AttentionProblem& problem, const CpuArithm
 // Any other device: kernels we cannot see, so the loosest arithmetic in use on GPUs.
 ArithmeticContract device_contract(const AttentionProblem& problem, Form form);
 
+// soft_max_ext and set_rows: f32 throughout; a device's exp may be a fast one.
+ArithmeticContract row_op_contract(const AttentionProblem& problem, bool cpu);
+
 }  // namespace attest::ggml

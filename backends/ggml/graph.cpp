@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 
 namespace attest::ggml {
 namespace {
@@ -34,6 +35,7 @@ void AttentionGraph::clear() {
   result_ = nullptr;
   result_in_place_ = false;
   uploads_.clear();
+  downloads_.clear();
   nodes_.clear();
 }
 
@@ -116,30 +118,106 @@ Tensor* AttentionGraph::unfused(const AttentionProblem& p, Tensor* q, Tensor* k,
   return node(api_.ggml_cont(context_, api_.ggml_permute(context_, o, 0, 2, 1, 3)));
 }
 
-Expected<void> AttentionGraph::build(const AttentionInputs& inputs, const MutableTensorView& out,
-                                     const GraphOptions& options) {
+Expected<void> AttentionGraph::open() {
   clear();
   if (memory_.empty()) {
     memory_.resize(kTensors * api_.ggml_tensor_overhead() + api_.ggml_graph_overhead_custom(kNodes, false) + 4096);
   }
   context_ = api_.ggml_init({memory_.size(), memory_.data(), true});
   if (context_ == nullptr) return harness_error("ggml_init failed");
-  const AttentionProblem& p = *inputs.problem;
-  Tensor* q = place(inputs.q);
-  Tensor* k = place(inputs.k);
-  Tensor* v = place(inputs.v);
-  Tensor* mask = inputs.mask.present() ? place_mask(inputs.mask, options.mask_rows) : nullptr;
-  Tensor* sinks = inputs.sinks.present() ? place(inputs.sinks) : nullptr;
-  result_ = options.unfused ? unfused(p, q, k, v, mask, sinks, options) : fused(p, q, k, v, mask, sinks, options);
+  return {};
+}
+
+Expected<void> AttentionGraph::finish(const MutableTensorView& out, bool intermediates,
+                                      const std::vector<Tensor*>& before) {
   result_in_place_ = any_ != nullptr && contiguous(out);
   if (result_in_place_) api_.ggml_backend_tensor_alloc(any_, result_, out.data);
-  if (!result_in_place_ || options.unfused) {
+  if (!result_in_place_ || intermediates) {
     owned_ = api_.ggml_backend_alloc_ctx_tensors(context_, engine_);
     if (owned_ == nullptr) return harness_error("ggml: no memory for the tensors on the device");
   }
   graph_ = api_.ggml_new_graph_custom(context_, kNodes, false);
+  for (Tensor* tensor : before) api_.ggml_build_forward_expand(graph_, tensor);
   api_.ggml_build_forward_expand(graph_, result_);
   return {};
+}
+
+Tensor* AttentionGraph::attention(const AttentionInputs& inputs, Tensor* k, Tensor* v, const GraphOptions& options) {
+  const AttentionProblem& p = *inputs.problem;
+  Tensor* q = place(inputs.q);
+  Tensor* mask = inputs.mask.present() ? place_mask(inputs.mask, options.mask_rows) : nullptr;
+  Tensor* sinks = inputs.sinks.present() ? place(inputs.sinks) : nullptr;
+  return options.unfused ? unfused(p, q, k, v, mask, sinks, options) : fused(p, q, k, v, mask, sinks, options);
+}
+
+Expected<void> AttentionGraph::build(const AttentionInputs& inputs, const MutableTensorView& out,
+                                     const GraphOptions& options) {
+  if (auto opened = open(); !opened) return opened;
+  Tensor* k = place(inputs.k);
+  Tensor* v = place(inputs.v);
+  result_ = attention(inputs, k, v, options);
+  return finish(out, options.unfused);
+}
+
+Expected<void> AttentionGraph::build_soft_max(const AttentionInputs& inputs, const MutableTensorView& out,
+                                              const GraphOptions& options) {
+  if (auto opened = open(); !opened) return opened;
+  const AttentionProblem& p = *inputs.problem;
+  Tensor* scores = place(inputs.q);
+  Tensor* mask = inputs.mask.present() ? place_mask(inputs.mask, options.mask_rows) : nullptr;
+  result_ = node(api_.ggml_soft_max_ext(context_, scores, mask, p.scale, p.max_bias));
+  if (inputs.sinks.present()) api_.ggml_soft_max_add_sinks(result_, place(inputs.sinks));
+  return finish(out, false);
+}
+
+Tensor* AttentionGraph::place_index(const std::byte* data, bool i32, std::int64_t n, std::int64_t seqs) {
+  constexpr int kI32 = 26, kI64 = 27;  // of enum ggml_type
+  Tensor* index = api_.ggml_new_tensor_4d(context_, i32 ? kI32 : kI64, n, 1, seqs, 1);
+  put(index, data, static_cast<std::size_t>(n * seqs * (i32 ? 4 : 8)));
+  return index;
+}
+
+Tensor* AttentionGraph::place_written(const MutableTensorView& view) {
+  Tensor* tensor = place(view.view());
+  if (any_ == nullptr) {
+    const Copy& sent = uploads_.back();
+    downloads_.push_back({sent.tensor, view.data, sent.bytes});
+  }
+  return tensor;
+}
+
+Tensor* AttentionGraph::scatter(Tensor* cache, const TensorView& rows, Tensor* index) {
+  Tensor* stored = node(api_.ggml_set_rows(context_, cache, place(rows), index));
+  if (any_ != nullptr) api_.ggml_backend_view_init(stored);
+  return stored;
+}
+
+Expected<void> AttentionGraph::build_set_rows(const AttentionInputs& inputs, const MutableTensorView& out) {
+  if (auto opened = open(); !opened) return opened;
+  const AttentionProblem& p = *inputs.problem;
+  Tensor* cache = place_written(out);
+  Tensor* index = place_index(inputs.mask.data, p.scatter.index_i32, p.n_q, p.n_seq);
+  result_ = scatter(cache, inputs.q, index);
+  if (any_ == nullptr) owned_ = api_.ggml_backend_alloc_ctx_tensors(context_, engine_);
+  if (any_ == nullptr && owned_ == nullptr) return harness_error("ggml: no memory for the tensors on the device");
+  result_in_place_ = true;  // a view of the cache, which downloads_ brings back
+  graph_ = api_.ggml_new_graph_custom(context_, kNodes, false);
+  api_.ggml_build_forward_expand(graph_, result_);
+  return {};
+}
+
+Expected<void> AttentionGraph::build_decode_step(const DecodeCall& call, const GraphOptions& options) {
+  if (auto opened = open(); !opened) return opened;
+  Tensor* k = place_written(call.k_cache);
+  Tensor* v = place_written(call.v_cache);
+  index_.resize(static_cast<std::size_t>(call.new_k.ne[1]));
+  std::iota(index_.begin(), index_.end(), call.position);
+  Tensor* index = place_index(reinterpret_cast<const std::byte*>(index_.data()), false, call.new_k.ne[1], 1);
+  Tensor* stored_k = scatter(k, call.new_k, index);
+  Tensor* stored_v = scatter(v, call.new_v, index);
+  result_ = attention(call.inputs, k, v, options);
+  // The cache is read through its own tensor, as engines do: only the order of the nodes says that it is written first.
+  return finish(call.out, options.unfused, {stored_k, stored_v});
 }
 
 bool AttentionGraph::supported(Device* device) const {
@@ -155,6 +233,7 @@ void AttentionGraph::upload() {
 
 void AttentionGraph::download(const MutableTensorView& out) {
   if (!result_in_place_) api_.ggml_backend_tensor_get(result_, out.data, 0, static_cast<std::size_t>(extent(out)));
+  for (const Back& back : downloads_) api_.ggml_backend_tensor_get(back.tensor, back.to, 0, back.bytes);
 }
 
 }  // namespace attest::ggml

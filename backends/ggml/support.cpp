@@ -3,6 +3,8 @@
 #include <limits>
 #include <string>
 
+#include "cases/decode.h"
+
 namespace attest::ggml {
 namespace {
 
@@ -54,6 +56,31 @@ Support check_heads(const AttentionProblem& p, Form form) {
   return {};
 }
 
+Support check_soft_max(const AttentionProblem& p, const Library& library) {
+  if (p.n_kv < 1) return no("an empty dimension");
+  if (p.sinks.kind != SinkKind::none && library.api().ggml_soft_max_add_sinks == nullptr)
+    return no("this build has no sinks");
+  return check_mask(p, library, Form::unfused);
+}
+
+Support check_set_rows(const AttentionProblem& p, const Library& library) {
+  if (library.api().ggml_set_rows == nullptr) return no("this build has no ggml_set_rows");
+  // Releases of the op's first months assert on other indices than i64.
+  if (p.scatter.index_i32 && !library.at_least(0, 9, 5)) return no("indices of this build are i64");
+  for (const DType type : {p.k_type, p.v_type}) {
+    if (!has_type(library.api(), type)) return no("this build has no type " + std::string(info(type).name));
+  }
+  return {};
+}
+
+Support check_decode(const AttentionProblem& p, const Library& library, Form form) {
+  if (auto rows = check_set_rows(p, library); !rows.yes) return rows;
+  for (const DecodeStep& step : decode_steps(p)) {
+    if (auto attention = check_problem(step_problem(p, step), library, form); !attention.yes) return attention;
+  }
+  return {};
+}
+
 }  // namespace
 
 int prec_f32_value(const Api& api) {
@@ -66,6 +93,9 @@ std::int64_t mask_rows_multiple(const Library& library) { return library.at_leas
 
 Support check_problem(const AttentionProblem& p, const Library& library, Form form) {
   const Api& api = library.api();
+  if (p.op == Op::soft_max_ext) return check_soft_max(p, library);
+  if (p.op == Op::set_rows) return check_set_rows(p, library);
+  if (p.op == Op::kv_decode) return check_decode(p, library, form);
   if (p.d_k < 1 || p.d_v < 1 || p.n_q < 1 || p.n_kv < 0) return no("an empty dimension");
   if (form == Form::unfused) {
     if (p.n_kv == 0) return no("mul_mat over no keys");

@@ -12,6 +12,7 @@ int prec_f32_value(const Api& api);
 // Mask rows had to be a multiple of 64 before ggml 0.9.5.
 std::int64_t mask_rows_multiple(const Library& library);
 
+// Steps of kv_decode are flash_attn_ext problems; the other ops have rules of their own.
 // Everything that can be told from the problem alone; the device's own supports_op comes after.
 Support check_problem(const AttentionProblem& problem, const Library& library, Form form);
 

@@ -86,19 +86,19 @@ using i64 = std::int64_t;
   X(void*, ggml_backend_reg_get_proc_address, (Registry*, const char*))
 
 // Absent in some releases, or in the registry library alone: nullptr then. ggml_backend_tensor_alloc returned void
-// once; its result is ignored. ggml_set_rows and ggml_conv_2d_dw_direct only tell the age of a build.
-#define ATTEST_GGML_OPTIONAL(X)                                 \
-  X(const TypeTraits*, ggml_get_type_traits, (int))             \
-  X(void, ggml_backend_tensor_alloc, (Buffer*, Tensor*, void*)) \
-  X(void, ggml_flash_attn_ext_add_sinks, (Tensor*, Tensor*))    \
-  X(void, ggml_soft_max_add_sinks, (Tensor*, Tensor*))          \
-  X(const char*, ggml_version, ())                              \
-  X(const char*, ggml_commit, ())                               \
-  X(std::size_t, ggml_backend_dev_count, ())                    \
-  X(Device*, ggml_backend_dev_get, (std::size_t))               \
-  X(void, ggml_backend_load_all_from_path, (const char*))       \
-  X(void, ggml_backend_cpu_set_n_threads, (Engine*, int))       \
-  X(void, ggml_set_rows, ())                                    \
+// once; its result is ignored. ggml_set_rows tells the age of a build as well, ggml_conv_2d_dw_direct nothing else.
+#define ATTEST_GGML_OPTIONAL(X)                                    \
+  X(const TypeTraits*, ggml_get_type_traits, (int))                \
+  X(void, ggml_backend_tensor_alloc, (Buffer*, Tensor*, void*))    \
+  X(void, ggml_flash_attn_ext_add_sinks, (Tensor*, Tensor*))       \
+  X(void, ggml_soft_max_add_sinks, (Tensor*, Tensor*))             \
+  X(const char*, ggml_version, ())                                 \
+  X(const char*, ggml_commit, ())                                  \
+  X(std::size_t, ggml_backend_dev_count, ())                       \
+  X(Device*, ggml_backend_dev_get, (std::size_t))                  \
+  X(void, ggml_backend_load_all_from_path, (const char*))          \
+  X(void, ggml_backend_cpu_set_n_threads, (Engine*, int))          \
+  X(Tensor*, ggml_set_rows, (Context*, Tensor*, Tensor*, Tensor*)) \
   X(void, ggml_conv_2d_dw_direct, ())
 
 namespace attest::ggml {

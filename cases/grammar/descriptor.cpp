@@ -8,26 +8,14 @@
 #include <functional>
 #include <optional>
 
+#include "cases/decode.h"
+#include "cases/grammar/keys.h"
 #include "cases/grammar/lexer.h"
 #include "cases/grammar/values.h"
 #include "cases/rules.h"
 
 namespace attest::grammar {
 namespace {
-
-constexpr std::string_view kOp = "flash_attn_ext";
-
-using Read = Expected<void> (*)(const Token& value, Case& c);
-using Fallback = void (*)(Case& c);
-using Print = std::string (*)(const Case& c);  // "": left out
-
-struct Key {
-  std::string_view key, meaning, standard, example;
-  std::string (*values)();
-  Read read;
-  Fallback fallback;  // when the line has no such key; keys before it are already read
-  Print print;
-};
 
 template <class T, class U>
 Expected<void> store(Expected<T> value, U& slot) {
@@ -74,7 +62,7 @@ bool same_types(const Case& c) { return c.problem.k_type == c.problem.v_type; }
 using P = AttentionProblem;
 constexpr auto kHeads = kMaxHeads;
 
-constexpr std::array kKeys{
+constexpr std::array kAttentionKeys{
     Key{"d", "head size of Q, K, V and the output", "64", "d=128", positive,
         [](const Token& v, Case& c) {
           auto read = read_size<&P::d_k, 1, kMaxHeadSize>(v, c);
@@ -170,15 +158,24 @@ struct Field {
 
 class Fields {
  public:
+  explicit Fields(Op op) : op_(op), keys_(&keys(op)), fields_(keys_->size()) {}
+
   Expected<void> add(const Token& word) {
     const auto equals = word.text.find('=');
     const Token key = word.first(equals);
-    const auto* known = std::find_if(kKeys.begin(), kKeys.end(), [&](const Key& k) { return k.key == key.text; });
-    if (known == kKeys.end()) {
+    const auto known = std::find_if(keys_->begin(), keys_->end(), [&](const Key& k) { return k.key == key.text; });
+    if (known == keys_->end()) {
+      const auto& all = attention_keys();
+      if (op_ != Op::flash_attn_ext && equals != std::string_view::npos &&
+          std::any_of(all.begin(), all.end(), [&](const Key& k) { return k.key == key.text; })) {
+        const std::string near = did_you_mean(key.text, key_names(op_));
+        return error_at(key, fmt::format("'{}' means nothing to {}", key.text, info(op_).name),
+                        near.empty() ? fmt::format("its keys: {}", fmt::join(key_names(op_), " ")) : near);
+      }
       return error_at(key,
                       equals == std::string_view::npos ? fmt::format("expected key=value, not '{}'", word.text)
                                                        : fmt::format("unknown key '{}'", key.text),
-                      did_you_mean(key.text, key_names()));
+                      did_you_mean(key.text, key_names(op_)));
     }
     if (equals == std::string_view::npos) {
       return error_at(key, fmt::format("'{}' has no value", key.text), fmt::format("e.g. {}", known->example));
@@ -187,15 +184,15 @@ class Fields {
     if (value.text.empty()) {
       return error_at(value, fmt::format("{}= has no value", key.text), fmt::format("e.g. {}", known->example));
     }
-    auto& slot = fields_[static_cast<std::size_t>(known - kKeys.begin())];
+    auto& slot = fields_[static_cast<std::size_t>(known - keys_->begin())];
     if (slot) return error_at(key, fmt::format("'{}' is given twice", key.text));
     slot = Field{key, value};
     return {};
   }
 
   const Field* find(std::string_view key) const {
-    for (std::size_t i = 0; i < kKeys.size(); ++i) {
-      if (kKeys[i].key == key && fields_[i]) return &*fields_[i];
+    for (std::size_t i = 0; i < fields_.size(); ++i) {
+      if ((*keys_)[i].key == key && fields_[i]) return &*fields_[i];
     }
     return nullptr;
   }
@@ -215,16 +212,20 @@ class Fields {
   }
 
   Expected<void> apply(Case& c) const {
-    for (std::size_t i = 0; i < kKeys.size(); ++i) {
+    for (std::size_t i = 0; i < fields_.size(); ++i) {
+      const Key& key = (*keys_)[i];
       if (!fields_[i]) {
-        kKeys[i].fallback(c);
+        key.fallback(c);
         continue;
       }
-      if (auto read = kKeys[i].read(fields_[i]->value, c); !read) {
+      if (auto read = key.read(fields_[i]->value, c); !read) {
         Error error = read.error();
         constexpr std::string_view kGeneric = "the value";
-        if (error.message.starts_with(kGeneric)) error.message.replace(0, kGeneric.size(), kKeys[i].key);
+        if (error.message.starts_with(kGeneric)) error.message.replace(0, kGeneric.size(), key.key);
         return tl::unexpected(std::move(error));
+      }
+      if (auto fits = check_op_values(c, key.key); !fits) {
+        return error_at(fields_[i]->value, fits.error().message, fits.error().hint);
       }
     }
     return {};
@@ -250,10 +251,10 @@ class Fields {
   }
 
  private:
-  std::array<std::optional<Field>, kKeys.size()> fields_;
+  Op op_;
+  const std::vector<Key>* keys_;
+  std::vector<std::optional<Field>> fields_;
 };
-
-bool is_op(std::string_view word) { return word == kOp || word == "FLASH_ATTN_EXT"; }
 
 std::vector<ValueInfo> terms_of(std::string_view key) {
   if (key == "mask") return mask_terms();
@@ -267,20 +268,27 @@ std::vector<ValueInfo> terms_of(std::string_view key) {
 
 float default_scale(std::int64_t d_k) { return 1.0F / std::sqrt(static_cast<float>(d_k)); }
 
-const std::vector<AxisInfo>& axes() {
-  static const std::vector<AxisInfo> table = [] {
-    std::vector<AxisInfo> out;
-    for (const auto& key : kKeys) {
-      out.push_back({key.key, key.meaning, key.values(), key.standard, key.example, terms_of(key.key)});
-    }
-    return out;
-  }();
+const std::vector<Key>& attention_keys() {
+  static const std::vector<Key> table(kAttentionKeys.begin(), kAttentionKeys.end());
   return table;
 }
 
-std::vector<std::string> key_names() {
+std::vector<AxisInfo> axes(Op op) {
+  std::vector<AxisInfo> out;
+  for (const auto& key : keys(op)) {
+    out.push_back({key.key, key.meaning, key.values(), key.standard, key.example, terms_of(key.key)});
+  }
+  return out;
+}
+
+const std::vector<AxisInfo>& axes() {
+  static const std::vector<AxisInfo> table = axes(Op::flash_attn_ext);
+  return table;
+}
+
+std::vector<std::string> key_names(Op op) {
   std::vector<std::string> names;
-  for (const auto& key : kKeys) names.emplace_back(key.key);
+  for (const auto& key : keys(op)) names.emplace_back(key.key);
   return names;
 }
 
@@ -292,22 +300,38 @@ struct Reading {
   Case c;
 };
 
+// All lower or all upper case.
+std::optional<Op> spelt_op(std::string_view word) {
+  for (const OpInfo& op : all_ops()) {
+    if (word == op.name || word == op.upper) return op.op;
+  }
+  return std::nullopt;
+}
+
+std::string hint_of_op(std::string_view name) {
+  const std::string near = did_you_mean(name, op_names());
+  return near.empty() ? fmt::format("the ops are {}", fmt::join(op_names(), ", ")) : near;
+}
+
 Expected<Reading> read_words(std::string_view line) {
   const auto words = split_words(Token{line, 1});
   if (words.empty()) return error_at(Token{line, 1}, "empty line", "e.g. flash_attn_ext d=128 n_q=1 n_kv=512");
-  if (!is_op(words.front().text)) {
+  const auto op = spelt_op(words.front().text);
+  if (!op) {
     const auto name = words.front().text;
     return error_at(words.front(),
                     name.find('=') == std::string_view::npos ? fmt::format("unknown op '{}'", name)
                                                              : std::string("a case starts with the name of its op"),
-                    fmt::format("the op is {}", kOp));
+                    hint_of_op(name));
   }
-  Reading out{{}, words.front(), {}};
+  Reading out{Fields(*op), words.front(), {}};
+  out.c.problem.op = *op;
   for (std::size_t i = 1; i < words.size(); ++i) {
     if (auto added = out.fields.add(words[i]); !added) return tl::unexpected(added.error());
   }
   if (auto fine = out.fields.check_conflicts(); !fine) return tl::unexpected(fine.error());
   if (auto fine = out.fields.apply(out.c); !fine) return tl::unexpected(fine.error());
+  if (*op == Op::kv_decode) out.c.problem.n_q = decode_tokens(out.c.problem.decode);
   return out;
 }
 
@@ -328,8 +352,8 @@ Expected<Case> parse_descriptor(std::string_view line) {
 
 std::string print_descriptor(const Case& given) {
   const Case c = canonical(given);
-  std::string out(kOp);
-  for (const auto& key : kKeys) {
+  std::string out(info(c.problem.op).name);
+  for (const auto& key : keys(c.problem.op)) {
     const std::string value = key.print(c);
     if (!value.empty()) out += fmt::format(" {}={}", key.key, value);
   }
@@ -337,8 +361,9 @@ std::string print_descriptor(const Case& given) {
 }
 
 Case canonical(Case c) {
-  c.op = kOp;
   AttentionProblem& p = c.problem;
+  c.op = info(p.op).name;
+  canonicalise_op(c);
   for (float* number : {&p.scale, &p.softcap, &p.max_bias}) *number += 0.0F;  // no -0
   canonicalise(p.mask);
   p.mask.per_head = p.mask.per_head && p.n_head > 1;

@@ -26,11 +26,12 @@ struct AxisInfo {
   std::vector<ValueInfo> terms;  // of keys whose values have names
 };
 
-// Every key, in canonical order.
+// Every key of an op, in canonical order; without one, of flash_attn_ext.
 const std::vector<AxisInfo>& axes();
-std::vector<std::string> key_names();
+std::vector<AxisInfo> axes(Op op);
+std::vector<std::string> key_names(Op op = Op::flash_attn_ext);
 
-// "flash_attn_ext key=value ..."; keys in any order, the op in either spelling. The error has column and hint.
+// "flash_attn_ext key=value ..."; keys in any order, the op in either spelling. An op takes its own keys alone. The error has column and hint.
 Expected<Case> parse_descriptor(std::string_view line);
 // The same without the rules of rules.h: for those who ask find_violation() which key is to blame.
 Expected<Case> read_descriptor(std::string_view line);

@@ -17,7 +17,7 @@ namespace attest::cli {
 namespace {
 
 struct ListArguments {
-  std::string what, suite = "quick";
+  std::string what, suite = "quick", op = "flash_attn_ext";
   std::vector<std::string> ggml;
 };
 
@@ -65,8 +65,10 @@ int list_families() {
   return kOk;
 }
 
-int list_axes() {
-  for (const auto& axis : grammar::axes()) {
+int list_axes(const ListArguments& a) {
+  const auto name = operation(a.op);
+  if (!name) return report(name.error());
+  for (const auto& axis : grammar::axes(*op_from_name(*name))) {
     fmt::print("{}\n    {}\n    values: {}\n    default: {}; e.g. {}\n", axis.key, axis.meaning, axis.values,
                axis.standard, axis.example);
     for (const auto& term : axis.terms) fmt::print("        {:<20} {}\n", term.value, term.meaning);
@@ -97,15 +99,16 @@ int list_mutants() {
 
 int list_verb(const ListArguments& a) {
   if (a.what == "ops") {
+    for (const OpInfo& op : all_ops()) fmt::print("{:<15} {}\n    e.g. {}\n", op.name, op.meaning, op.example);
     fmt::print(
-        "flash_attn_ext   softmax(phi(scale Q K^T) + slope mask) V, with optional sinks (also FLASH_ATTN_EXT)\n");
+        "Upper-case spellings (FLASH_ATTN_EXT ...) are accepted. attest list axes --op OP prints an op's keys.\n");
     return kOk;
   }
   if (a.what == "backends") return list_backends(a);
   if (a.what == "suites") return list_suites();
   if (a.what == "cases") return list_cases(a);
   if (a.what == "families") return list_families();
-  if (a.what == "axes") return list_axes();
+  if (a.what == "axes") return list_axes(a);
   if (a.what == "features") return list_features();
   if (a.what == "verdicts") return list_verdicts();
   if (a.what == "mutants") return list_mutants();
@@ -122,6 +125,7 @@ Verb add_list(CLI::App& app) {
   CLI::App* list = app.add_subcommand("list", fmt::format("what there is: {}", fmt::join(things(), ", ")));
   list->add_option("what", a->what, fmt::format("one of: {}", fmt::join(things(), ", ")))->required();
   list->add_option("--suite", a->suite, "suite whose cases are listed (default quick)");
+  list->add_option("-o,--op", a->op, "op whose axes are listed (default flash_attn_ext)");
   list->add_option("--ggml", a->ggml, "ggml build directory, DIR or NAME=DIR, repeatable")
       ->expected(1)
       ->take_all()

@@ -6,6 +6,7 @@
 #include <csignal>
 #include <cstdio>
 
+#include "cases/op.h"
 #include "harness/backends.h"
 #include "harness/cli/verbs.h"
 #include "harness/run/subject_main.h"
@@ -24,11 +25,11 @@ int report_backend(Error error) {
 }
 
 Expected<std::string> operation(std::string_view name) {
+  if (const auto op = op_from_name(name)) return std::string(info(*op).name);
   std::string lower(name);
   for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  if (lower == "flash_attn_ext") return lower;
-  return input_error(fmt::format("unknown op '{}': attest knows flash_attn_ext", name),
-                     did_you_mean(lower, {"flash_attn_ext"}));
+  return input_error(fmt::format("unknown op '{}': attest knows {}", name, fmt::join(op_names(), ", ")),
+                     did_you_mean(lower, op_names()));
 }
 
 std::atomic<bool>& interrupted() {

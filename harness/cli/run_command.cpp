@@ -262,7 +262,7 @@ std::string command_line(const RunArguments& a) {
 Verb add_run(CLI::App& app) {
   auto a = std::make_shared<RunArguments>();
   CLI::App* run = app.add_subcommand("run", "compare backends with both references over a suite, a file or one line");
-  run->add_option("-o,--op", a->op, "only cases of this op (flash_attn_ext or FLASH_ATTN_EXT)");
+  run->add_option("-o,--op", a->op, "only cases of this op: flash_attn_ext, soft_max_ext, set_rows, kv_decode, or in upper case");
   run->add_option("-b,--backend", a->backends,
                   "backend, repeatable: cpu:vec, cpu:tiled, ggml:CPU,ref ... (attest list backends); default: every "
                   "available one")

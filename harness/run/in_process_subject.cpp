@@ -20,7 +20,7 @@ class InProcessSubject final : public Subject {
 
   SubjectAnswer ask(const Case& c, const std::string&) override {
     SubjectAnswer answer;
-    if (const Support support = backend_->supports(c.problem); !support.yes) {
+    if (const Support support = support_of(*backend_, c.problem); !support.yes) {
       answer.kind = SubjectAnswer::Kind::unsupported;
       answer.text = support.reason;
       return answer;

@@ -4,11 +4,11 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <bit>
 #include <chrono>
 #include <cstring>
 
 #include "cases/inputs.h"
+#include "cases/op_inputs.h"
 #include "cases/rng.h"
 #include "harness/causal_probe.h"
 #include "harness/run/schedule.h"
@@ -83,6 +83,10 @@ Expected<void> Slot::seat(Seat& seat, const Case& c, std::size_t place) {
   if (auto ready = seat.place->prepare(plan, c.problem.layout.left_aligned); !ready) return ready;
   fill_inputs(c, plan, seat.place->buffers());
   seat.place->fill_input_gaps();
+  if (c.problem.op != Op::flash_attn_ext) {
+    seat.judge = make_op_judge(c, input_views(c, plan, seat.place->buffers()), board_.options().key);
+    return {};
+  }
   BlobStore* cache = cache_ && flop(c.problem) >= kCachedFlop ? &*cache_ : nullptr;
   seat.key = std::make_unique<Key>(c, input_views(c, plan, seat.place->buffers()), board_.options().key, cache);
   return {};
@@ -194,7 +198,11 @@ Slot::Result Slot::collect(std::size_t backend, Seat& seat) {
     record.path = contract.path_name();
     // The key is worked out while the subject runs the case.
     const auto start = std::chrono::steady_clock::now();
-    seat.key->under(contract.q_rounding);
+    if (seat.judge) {
+      seat.judge->prepare(contract);
+    } else {
+      seat.key->under(contract.q_rounding);
+    }
     record.judge_s = seconds_since(start);
     answer = subject.next(deadline(*seat.c));
   }
@@ -228,7 +236,9 @@ Slot::Result Slot::collect(std::size_t backend, Seat& seat) {
   record.backend_wall_s = answer.wall_seconds;
   const auto start = std::chrono::steady_clock::now();
   const InputPlan plan = plan_inputs(seat.c->problem);
-  const Ruling ruling = compare(*seat.key, contract, output_view(plan, seat.place->buffers()).view(), record);
+  const TensorView out = output_view(plan, seat.place->buffers()).view();
+  const Ruling ruling =
+      seat.judge ? seat.judge->rule(contract, out, record) : compare(*seat.key, contract, out, record);
   record.judge_s += seconds_since(start);
   record.verdict = ruling.verdict;
   result.compared = true;
@@ -260,9 +270,9 @@ void Slot::settle_repeat(std::size_t backend, Seat& seat, Result& result) {
   const int runs = board_.options().repeat;
   VerdictRecord& record = result.record;
   const TensorView out = output_view(plan_inputs(seat.c->problem), seat.place->buffers()).view();
-  const auto count = static_cast<std::size_t>(out.elements());
-  std::vector<float> first(count), again(count);
-  if (runs > 1 && count > 0) std::memcpy(first.data(), out.data, count * sizeof(float));
+  const auto bytes = static_cast<std::size_t>(shape_bytes(out));
+  std::vector<std::byte> first, again;
+  if (runs > 1) first.assign(out.data, out.data + bytes);
   const auto verdict = [&](Verdict v, std::string_view behind, std::string detail) {
     record.underlying = behind;
     record.verdict = v;
@@ -287,20 +297,25 @@ void Slot::settle_repeat(std::size_t backend, Seat& seat, Result& result) {
                      fmt::format("run 1 of {}: {}; run {}: {}", runs, info(record.verdict).name, i,
                                  fault ? answer.fault.detail : answer.text));
     }
-    if (count > 0) std::memcpy(again.data(), out.data, count * sizeof(float));
-    const auto same_bits = [](float a, float b) {
-      return std::bit_cast<std::uint32_t>(a) == std::bit_cast<std::uint32_t>(b);
+    again.assign(out.data, out.data + bytes);
+    const auto at = std::mismatch(first.begin(), first.end(), again.begin()).first - first.begin();
+    if (at == static_cast<std::ptrdiff_t>(bytes)) continue;
+    if (out.dtype != DType::f32) {
+      return verdict(Verdict::NONDETERMINISTIC, info(record.verdict).name,
+                     fmt::format("run {} of {} differs from run 1, first in byte {}", i, runs, at));
+    }
+    const auto e = static_cast<std::int64_t>(at) / 4;
+    const auto value = [&](const std::vector<std::byte>& output) {
+      float x = 0;
+      std::memcpy(&x, output.data() + 4 * e, sizeof x);
+      return x;
     };
-    const auto at = std::mismatch(first.begin(), first.end(), again.begin(), same_bits).first - first.begin();
-    if (at == static_cast<std::ptrdiff_t>(count)) continue;
-    const auto e = static_cast<std::int64_t>(at);
     const std::int64_t column = e % out.ne[0], head = e / out.ne[0] % out.ne[1];
     const std::int64_t query = e / (out.ne[0] * out.ne[1]) % out.ne[2], seq = e / (out.ne[0] * out.ne[1] * out.ne[2]);
     return verdict(Verdict::NONDETERMINISTIC, info(record.verdict).name,
                    fmt::format("run {} of {} differs from run 1, first at seq {}, head {}, query {}, column {}: "
                                "{:.9g}, then {:.9g}",
-                               i, runs, seq, head, query, column, first[static_cast<std::size_t>(at)],
-                               again[static_cast<std::size_t>(at)]));
+                               i, runs, seq, head, query, column, value(first), value(again)));
   }
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "harness/compare.h"
+#include "harness/ops/op_judge.h"
 #include "harness/run/blob_store.h"
 #include "harness/run/board.h"
 #include "harness/run/place.h"
@@ -30,7 +31,8 @@ class Slot {
     Place* place = nullptr;
     std::size_t index = 0;
     std::string line, id;
-    std::unique_ptr<Key> key;
+    std::unique_ptr<Key> key;  // of flash_attn_ext, else
+    std::unique_ptr<OpJudge> judge;
   };
   // What one run of one case on one backend came to.
   struct Result {

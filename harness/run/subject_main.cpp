@@ -148,7 +148,7 @@ bool serve(const protocol::Request& request, const std::string& line, Backend& b
   auto parsed = parse_case(line);
   if (!parsed) return fail(parsed.error().text());
   const Case& c = *parsed;
-  if (const Support support = backend.supports(c.problem); !support.yes) {
+  if (const Support support = support_of(backend, c.problem); !support.yes) {
     reply.say = protocol::Say::unsupported;
     return protocol::send(kControlFd, reply, support.reason);
   }
