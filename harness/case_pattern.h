@@ -15,7 +15,7 @@ namespace attest {
 //   key>=n     key<=n                          numbers only
 //   key~text   the value's text contains it    key!~text  it does not; texts only
 // Numbers: d (where d_k equals d_v), d_k, d_v, n_head, n_head_kv, n_head_v, n_q, n_kv, n_seq, n_seq_kv, scale, softcap,
-// max_bias, threads, seed. Texts, as the descriptor prints them, defaults included: op, kv (where k equals v), k, v,
+// max_bias, prompt, chunk, threads, seed. Texts, as the descriptor prints them, defaults included: op, kv (where k equals v), k, v,
 // mask, sinks, layout, data, poison, prec.
 class CasePattern {
  public:

@@ -49,7 +49,7 @@ INSTANTIATE_TEST_SUITE_P(Cli, BadLines,
                                            BadLine{"flash_attn_ext kv=q8_1", "q8_1", "did you mean 'q8_0'?"},
                                            BadLine{"flash_attn_ext d=72 kv=q8_0", "d=72", "32"},
                                            BadLine{"flash_attn_ext n_head=6 n_head_kv=4", "n_head_kv", "n_head"},
-                                           BadLine{"flash_atn_ext n_q=1", "flash_atn_ext", "the op is flash_attn_ext"},
+                                           BadLine{"flash_atn_ext n_q=1", "flash_atn_ext", "did you mean 'flash_attn_ext'?"},
                                            BadLine{"FLASH_ATTN_EXT(hsk=64,hsl=64,nh=2,kv=9,nb=1)", "hsl",
                                                    "did you mean 'hsk'?"}));
 

@@ -140,6 +140,11 @@ std::string described(const ArithmeticContract& contract) {
 int explain_verb(const ExplainArguments& a) {
   const auto parsed = parse_case(a.line);
   if (!parsed) return report(parsed.error());
+  if (parsed->problem.op != Op::flash_attn_ext) {
+    return report(input_error("attest explain knows flash_attn_ext alone, not " + parsed->op,
+                              "attest run --case says what is wrong with the other ops")
+                      .value());
+  }
   const auto environment = find_ggml_builds(a.ggml);
   if (!environment) return report(environment.error());
   const Case& c = *parsed;

@@ -28,6 +28,12 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+// What kv_decode's judge said about the step, with a separator in front; "" otherwise.
+std::string first_wrong_step(const std::string& detail) {
+  const std::size_t at = detail.find("first wrong in step");
+  return at == std::string::npos ? std::string() : "; " + detail.substr(at);
+}
+
 bool hides_nonfinite(const PoisonSpec& poison) {
   const bool hidden = poison.where == PoisonWhere::hidden || poison.where == PoisonWhere::everywhere;
   return hidden &&
@@ -375,7 +381,8 @@ void Slot::settle_stale(std::size_t backend, const Case& c, Result& result) {
   if (again.record.verdict != Verdict::PASS) return;
   record.underlying = info(record.verdict).name;
   record.verdict = Verdict::STALE;
-  record.detail = "hidden bytes reach the output: the same case passes with finite hidden bytes";
+  const std::string where = first_wrong_step(record.detail);
+  record.detail = "hidden bytes reach the output: the same case passes with finite hidden bytes" + where;
 }
 
 // A wrong answer to a causal case may be the right one to another alignment: that names the bug.
@@ -393,7 +400,7 @@ void Slot::tell_alignment(const Seat& seat, VerdictRecord& record) const {
 
 void Slot::rule(Seat& seat, Result& result) {
   VerdictRecord& record = result.record;
-  if (board_.options().blindness && result.compared && record.verdict == Verdict::PASS) {
+  if (board_.options().blindness && seat.key && result.compared && record.verdict == Verdict::PASS) {
     const auto start = std::chrono::steady_clock::now();
     for (const Feature f : seat.key->blind_to(result.contract)) record.blind_to.emplace_back(info(f).name);
     if (!record.blind_to.empty()) {
@@ -412,6 +419,7 @@ void Slot::settle_triage(std::size_t backend, Seat& seat, Result& result) {
   const Verdict v = record.verdict;
   const bool of_numbers = v == Verdict::FAIL || v == Verdict::NAN_ || v == Verdict::STALE || v == Verdict::UNWRITTEN;
   if (!result.compared || !of_numbers) return triage_fault(record);
+  if (!seat.key) return;  // its judge has said what there is to say
   const Rerun rerun = [&](const Case& altered, bool fresh) -> std::optional<Verdict> {
     if (result.interrupted || (fresh && !revive(backend))) return std::nullopt;
     const Result again = run_alone(backend, altered);
