@@ -16,16 +16,26 @@ bool LedgerEntry::matches(const Case& c, std::string_view backend_name, std::str
 
 const LedgerEntry* Ledger::match(const Case& c, std::string_view backend, std::string_view path) const {
   for (const auto& entry : entries_) {
-    if (entry.matches(c, backend, path)) return &entry;
+    if (entry.relations.empty() && entry.matches(c, backend, path)) return &entry;
   }
   return nullptr;
 }
 
 const LedgerEntry* Ledger::match(const Case& c, const VerdictRecord& record) const {
+  const auto entry_for = [&](const std::string& relation) {
+    return std::find_if(entries_.begin(), entries_.end(), [&](const LedgerEntry& entry) {
+      return std::find(entry.relations.begin(), entry.relations.end(), relation) != entry.relations.end() &&
+             entry.matches(c, record.backend, record.path);
+    });
+  };
+  const auto& broken = record.relations_broken;
+  const bool known = std::all_of(broken.begin(), broken.end(),
+                                 [&](const std::string& relation) { return entry_for(relation) != entries_.end(); });
+  if (known && !broken.empty()) return &*entry_for(broken.front());
   const bool failed = info(record.verdict).bad || record.verdict == Verdict::XFAIL;
   const bool expects_pass = record.verdict == Verdict::XPASS;
   for (const auto& entry : entries_) {
-    if (!entry.matches(c, record.backend, record.path)) continue;
+    if (!entry.relations.empty() || !entry.matches(c, record.backend, record.path)) continue;
     const TriageRecord& t = record.triage;
     const bool other = (!entry.suspect.empty() && !glob_matches(entry.suspect, t.suspect)) ||
                        (!entry.fingerprint.empty() && !glob_matches(entry.fingerprint, t.fingerprint));
@@ -74,8 +84,9 @@ Ledger::Leftovers Ledger::finish() const {
   Leftovers left;
   for (std::size_t i = 0; i < entries_.size(); ++i) {
     const Count& count = counts_[i];
-    if (count.matched == 0) left.unused.push_back(&entries_[i]);
-    if (entries_[i].sometimes && count.passed > 0 && count.failed == 0) left.never_failed.push_back(&entries_[i]);
+    if (count.matched == 0 && entries_[i].relations.empty()) left.unused.push_back(&entries_[i]);
+    if (entries_[i].relations.empty() && entries_[i].sometimes && count.passed > 0 && count.failed == 0)
+      left.never_failed.push_back(&entries_[i]);
   }
   return left;
 }

@@ -29,6 +29,7 @@ struct LedgerEntry {
   std::string tag;                     // a tag the suite gives its cases
   std::string line;                    // canonical text of one case
   std::vector<Verdict> verdicts;       // the bad verdicts that are expected
+  std::vector<std::string> relations;  // not empty: the entry is about these relations of cases that pass, nothing else
   LedgerMode mode = LedgerMode::tolerated;
   bool sometimes = false;  // true: a matching case may pass, as long as one of them fails
   std::string reason, link, repro;
@@ -47,9 +48,12 @@ class Ledger {
     std::vector<const LedgerEntry*> unused;        // matched no case of this run: a note
   };
 
-  // The first entry that matches, or nullptr. `path` is what the backend's contract names, "" where it was not asked.
+  // The first entry that matches and is not about relations, or nullptr. `path` is what the backend's contract names,
+  // "" where it was not asked.
   const LedgerEntry* match(const Case& c, std::string_view backend, std::string_view path) const;
-  // The same for a verdict: a failure must also be of the class and fingerprint an entry names.
+  // The same for a verdict: a failure must also be of the class and fingerprint an entry names. Where relations are
+  // broken and each of them is named by some matching entry about relations, the first one's. Such entries are never
+  // outdated: whether a variant shows a defect depends on more than the case.
   const LedgerEntry* match(const Case& c, const VerdictRecord& record) const;
   // Whether some entry for this case names a class or a fingerprint.
   bool asks_for_class(const Case& c, std::string_view backend, std::string_view path) const;

@@ -5,6 +5,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "cases/relations.h"
 #include "harness/ledger.h"
 #include "harness/triage.h"
 
@@ -12,8 +13,9 @@ namespace attest {
 
 namespace {
 
-const std::vector<std::string> kEntryKeys{"suspect", "fingerprint", "backend", "path",      "match",  "tag",  "line",
-                                          "verdict", "mode",        "strict",  "sometimes", "reason", "link", "repro"};
+const std::vector<std::string> kEntryKeys{"suspect",   "fingerprint", "backend", "path",  "match",
+                                          "tag",       "line",        "verdict", "mode",  "strict",
+                                          "sometimes", "reason",      "link",    "repro", "relation"};
 
 std::string line_of(std::string_view text, int number) {
   for (int i = 1; i < number; ++i) {
@@ -101,7 +103,8 @@ class Reader {
       *slot = std::move(*value);
     }
     if (auto known = check_class(table, entry); !known) return Unexpected(known.error());
-    for (auto step : {&Reader::read_mode, &Reader::read_verdicts, &Reader::read_selection, &Reader::read_repro}) {
+    for (auto step : {&Reader::read_mode, &Reader::read_relations, &Reader::read_verdicts, &Reader::read_selection,
+                      &Reader::read_repro}) {
       if (auto done = (this->*step)(table, entry); !done) return Unexpected(done.error());
     }
     return entry;
@@ -144,10 +147,27 @@ class Reader {
     return {};
   }
 
+  Expected<void> read_relations(const toml::table& table, LedgerEntry& entry) const {
+    const toml::node* node = table.get("relation");
+    if (node == nullptr) return {};
+    auto list = string_at(table, "relation", true);
+    if (!list) return Unexpected(list.error());
+    const auto relations = parse_relations(*list);
+    if (!relations) return inside(*node, relations.error(), "relation");
+    if (relations->empty()) return at(node->source(), "'relation' names none");
+    if (entry.mode == LedgerMode::quarantined) {
+      return at(node->source(), "'relation' is for tolerated entries: a quarantined case never runs");
+    }
+    for (const Relation r : *relations) entry.relations.emplace_back(info(r).name);
+    return {};
+  }
+
   Expected<void> read_verdicts(const toml::table& table, LedgerEntry& entry) const {
     const toml::node* node = table.get("verdict");
     if (node == nullptr) {
       if (entry.mode == LedgerMode::quarantined) return {};
+      if (!entry.relations.empty()) entry.verdicts = {Verdict::RELATION};
+      if (!entry.relations.empty()) return {};
       return at(table.source(), "entry without 'verdict'");
     }
     std::vector<const toml::node*> names{node};

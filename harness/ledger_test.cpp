@@ -213,6 +213,39 @@ TEST(Ledger, EntriesThatMatchNothingAreListed) {
   EXPECT_THAT(ledger.finish().unused, ElementsAre(&ledger.entries()[1], &ledger.entries()[2]));
 }
 
+TEST(Ledger, AnEntryAboutRelationsIsForCasesThatBreakNoOther) {
+  const auto parsed = Ledger::parse(std::string(kLedger) + R"(
+[[entry]]
+backend = "*"
+match = "v=f16"
+relation = "gqa,hidden"
+mode = "tolerated"
+reason = "heads"
+repro = "flash_attn_ext n_q=64"
+)",
+                                    "known.toml");
+  ASSERT_TRUE(parsed) << parsed.error().text();
+  Ledger ledger = *parsed;
+  const LedgerEntry& entry = ledger.entries()[3];
+  const Case c = *parse_case("flash_attn_ext n_q=64");
+  VerdictRecord r = record(Verdict::RELATION);
+  r.backend = "cpu:vec";
+  EXPECT_EQ(ledger.match(c, r), nullptr) << "nothing is broken: not about this record";
+  r.relations_broken = {"gqa", "hidden"};
+  ASSERT_EQ(ledger.match(c, r), &entry);
+  ledger.apply(r, entry);
+  EXPECT_EQ(r.verdict, Verdict::XFAIL);
+  EXPECT_EQ(r.underlying, "RELATION");
+  VerdictRecord crash = record(Verdict::CRASH);
+  crash.relations_broken = {"gqa"};
+  ledger.apply(crash, entry);
+  EXPECT_EQ(crash.verdict, Verdict::CRASH) << "a variant that crashes is more than a relation";
+  VerdictRecord more = record(Verdict::RELATION);
+  more.relations_broken = {"gqa", "threads"};
+  EXPECT_EQ(ledger.match(c, more), nullptr) << "one of them is not known";
+  EXPECT_TRUE(ledger.finish().never_failed.empty());
+}
+
 std::string error_of(std::string toml) {
   const auto ledger = Ledger::parse(toml, "known.toml");
   EXPECT_FALSE(ledger) << toml;
@@ -235,6 +268,12 @@ TEST(LedgerFile, UnknownKeysGetTheNearestOne) {
       "known.toml:8:1: unknown key 'raeson' in an entry (did you mean 'reason'?)\n  raeson = \"f16 accumulator\"\n  ^");
   EXPECT_THAT(error_of(with("[[entry]]", "[[entries]]")), HasSubstr("known.toml:2:3: unknown key 'entries'"));
   EXPECT_THAT(error_of(with("[[entry]]", "[entry]")), HasSubstr("must be a list of tables"));
+}
+
+TEST(LedgerFile, ARelationThatIsNoneGetsTheNearestOne) {
+  EXPECT_THAT(error_of(with("verdict = [\"FAIL\", \"NAN\"]", "relation = \"gqaa\"")),
+              AllOf(HasSubstr("known.toml:6:"), HasSubstr("did you mean 'gqa'?")));
+  EXPECT_THAT(error_of(with("verdict = [\"FAIL\", \"NAN\"]", "relation = \"none\"")), HasSubstr("names none"));
 }
 
 TEST(LedgerFile, MissingKeysAreNamedAtTheirEntry) {

@@ -172,6 +172,15 @@ std::string ConsoleReporter::remarks() const {
   };
   for (const auto& row : tally_.backends()) {
     remark(row.backend, row.prec_not_honoured, "prec=f32 asked for, answered by narrower accumulators");
+    const std::int64_t tried = row.relations_held + row.relations_broken + row.relations_unsupported;
+    if (tried + row.relations_inapplicable > 0) {
+      text +=
+          wrapped(fmt::format("{}: relations: {} held, {} broken, {} not supported by the backend, {} not applicable",
+                              shortened(row.backend, options_.width / 3), row.relations_held, row.relations_broken,
+                              row.relations_unsupported, row.relations_inapplicable),
+                  options_.width, 0) +
+          "\n";
+    }
     remark(row.backend, row.suspects, "in doubt at first, passed on fresh seeds");
   }
   return text.empty() ? "" : "\n" + text;

@@ -84,6 +84,9 @@ struct VerdictRecord {
   bool suspect = false;    // was SUSPECT before it passed
   bool prec_not_honoured = false;
 
+  // Relations tried on a case that passed; the last two with ": reason" behind the name.
+  std::vector<std::string> relations_held, relations_broken, relations_unsupported, relations_inapplicable;
+
   double backend_cpu_s = 0, backend_wall_s = 0, judge_s = 0;  // times: the only fields that differ between equal runs
   bool operator==(const VerdictRecord&) const = default;
 };

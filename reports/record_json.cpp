@@ -87,6 +87,10 @@ void visit(Archive& a, T& r) {
   a("suspect_reruns", r.suspect_reruns);
   a("suspect", r.suspect);
   a("prec_not_honoured", r.prec_not_honoured);
+  a("relations_held", r.relations_held);
+  a("relations_broken", r.relations_broken);
+  a("relations_unsupported", r.relations_unsupported);
+  a("relations_inapplicable", r.relations_inapplicable);
   a("backend_cpu_s", r.backend_cpu_s);
   a("backend_wall_s", r.backend_wall_s);
   a("judge_s", r.judge_s);

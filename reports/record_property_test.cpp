@@ -65,6 +65,9 @@ VerdictRecord any_record() {
   r.suspect_reruns = *rc::gen::arbitrary<int>();
   r.suspect = flag();
   r.prec_not_honoured = flag();
+  for (auto* names : {&r.relations_held, &r.relations_broken, &r.relations_unsupported, &r.relations_inapplicable}) {
+    *names = *rc::gen::container<std::vector<std::string>>(any_text());
+  }
   r.backend_cpu_s = number();
   r.backend_wall_s = number();
   r.judge_s = number();

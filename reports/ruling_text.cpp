@@ -41,9 +41,13 @@ std::vector<std::pair<std::string_view, std::string>> triage_lines(const TriageR
   return lines;
 }
 
+std::string relation_words(const VerdictRecord& record) {
+  return record.relations_broken.empty() ? "" : fmt::format("--relations {} ", record.relations_broken.front());
+}
+
 std::string repro_text(const VerdictRecord& r, const std::string& options) {
-  return fmt::format("attest run {}{}-b {} --case {}", options, options.empty() ? "" : " ", shell_quoted(r.backend),
-                     shell_quoted(r.line));
+  return fmt::format("attest run {}{}{}-b {} --case {}", options, options.empty() ? "" : " ", relation_words(r),
+                     shell_quoted(r.backend), shell_quoted(r.line));
 }
 
 }  // namespace attest

@@ -17,6 +17,8 @@ std::string worst_text(const VerdictRecord& record);
 std::string budget_text(const VerdictRecord& record);
 // What triage found, as label and text: "suspect", "like", "where", "hints".
 std::vector<std::pair<std::string_view, std::string>> triage_lines(const TriageRecord& triage);
+// "--relations NAME " for a verdict that a relation gave, else "": what its repro line needs.
+std::string relation_words(const VerdictRecord& record);
 // The command that repeats the case; `options` stand behind `attest run`.
 std::string repro_text(const VerdictRecord& record, const std::string& options = {});
 

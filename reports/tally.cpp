@@ -85,6 +85,12 @@ void Tally::add(const VerdictRecord& r) {
   totals.cpu_s += r.backend_cpu_s;
   totals.suspects += r.suspect ? 1 : 0;
   totals.prec_not_honoured += r.prec_not_honoured ? 1 : 0;
+  for (const auto& [total, names] : {std::pair{&totals.relations_held, &r.relations_held},
+                                     {&totals.relations_broken, &r.relations_broken},
+                                     {&totals.relations_unsupported, &r.relations_unsupported},
+                                     {&totals.relations_inapplicable, &r.relations_inapplicable}}) {
+    *total += static_cast<std::int64_t>(names->size());
+  }
 
   if (!r.loss.empty()) {
     LossGroup& group = losses_[key_of(r.backend, r.path, r.loss)];

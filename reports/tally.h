@@ -18,6 +18,7 @@ struct BackendTally {
   double cpu_s = 0;
   std::int64_t suspects = 0;  // SUSPECT, then PASS on fresh seeds
   std::int64_t prec_not_honoured = 0;
+  std::int64_t relations_held = 0, relations_broken = 0, relations_unsupported = 0, relations_inapplicable = 0;
 };
 
 // Bad verdicts alike: same backend, verdict, code path and cause.

@@ -10,6 +10,7 @@
 #include "cases/case.h"
 #include "cases/error.h"
 #include "cases/generate/axes.h"
+#include "cases/relations.h"
 
 namespace attest {
 
@@ -40,6 +41,7 @@ struct Suite {
   std::vector<SuiteGroup> groups;
   std::vector<SuiteCovering> coverings;
   std::vector<Unexpressed> unexpressed;
+  RelationChoice relations;    // what `attest run` tries on the cases unless told otherwise
   std::size_t duplicates = 0;  // lines dropped because an earlier one is the same case
 };
 

@@ -171,11 +171,25 @@ TEST(TomlSuite, ErrorsPointIntoTheFile) {
   const Error base = error_of("[[group]]\nwhy = \"\"\nline = \"flash_attn_ext kv=q9_0\"\n[group.axes]\nn_q = [1]\n");
   EXPECT_EQ(std::pair(base.line, base.column), std::pair(5, 27));
 
+  const Error relation = error_of("relations = \"gqaa\"\n[[group]]\nwhy = \"\"\nline = \"flash_attn_ext\"\n");
+  EXPECT_EQ(std::pair(relation.line, relation.column), std::pair(3, 13));
+  EXPECT_THAT(relation.hint, HasSubstr("'gqa'"));
+  EXPECT_THAT(error_of("relations_per_case = 2\n[[group]]\n").message, HasSubstr("beside relations"));
+
   EXPECT_EQ(error_of("[[group]]\nwhy = \n").line, 4);
   EXPECT_THAT(error_of("[[group]]\nline = \"flash_attn_ext\"\n").message, HasSubstr("why"));
   EXPECT_THAT(error_of("[[group]]\nwhy = \"\"\n").message, HasSubstr("needs line"));
   EXPECT_THAT(error_of("[[group]]\nwhy = \"\"\nfile = \"no.txt\"\n").message, HasSubstr("cannot read"));
   EXPECT_THAT(error_of("").message, HasSubstr("[[group]]"));
+}
+
+TEST(TomlSuite, NamesTheRelationsOfItsCases) {
+  const std::string body = "[[group]]\nwhy = \"\"\nline = \"flash_attn_ext\"\n",
+                    head = "name = \"own\"\ndescription = \"\"\n";
+  EXPECT_TRUE(from_toml(head + body)->relations.relations.empty());
+  const auto suite = from_toml(head + "relations = \"gqa,hidden\"\nrelations_per_case = 1\n" + body);
+  ASSERT_TRUE(suite) << suite.error().text();
+  EXPECT_EQ(suite->relations, (RelationChoice{{Relation::gqa, Relation::hidden}, 1}));
 }
 
 TEST(LoadSuite, UnknownNamesGetTheNearestSuite) {

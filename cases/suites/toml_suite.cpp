@@ -44,7 +44,9 @@ class TomlSuite {
     } catch (const toml::parse_error& error) {
       return wrong(place_of(error.source()), std::string(error.description()));
     }
-    if (auto fine = known_keys(root, {"name", "description", "claims", "group", "covering", "unexpressed"}); !fine)
+    if (auto fine = known_keys(root, {"name", "description", "claims", "relations", "relations_per_case", "group",
+                                      "covering", "unexpressed"});
+        !fine)
       return tl::unexpected(fine.error());
     for (const auto& [key, slot] :
          {std::pair{"name", &builder_.suite().name}, std::pair{"description", &builder_.suite().description}}) {
@@ -57,6 +59,7 @@ class TomlSuite {
     auto claims = read_claims(root);
     if (!claims) return tl::unexpected(claims.error());
     claims_ = std::move(*claims);
+    if (auto read = read_relations(root); !read) return tl::unexpected(read.error());
     if (root.get("group") == nullptr && root.get("covering") == nullptr) {
       return wrong({1, 1}, "a suite needs at least one [[group]] or [[covering]]");
     }
@@ -170,6 +173,26 @@ class TomlSuite {
       if (auto added = add_file(*file); !added) return added;
     }
     if (sources + files->size() == 0) return wrong(place_of(table.source()), "a group needs line, lines or file");
+    return {};
+  }
+
+  Expected<void> read_relations(const toml::table& root) {
+    RelationChoice& choice = builder_.suite().relations;
+    const toml::node* names = root.get("relations");
+    const toml::node* limit = root.get("relations_per_case");
+    if (names != nullptr) {
+      const auto list = names->value_exact<std::string>();
+      if (!list) return wrong(place_of(names->source()), "relations is a text: \"all\", \"none\" or \"gqa,hidden\"");
+      const auto parsed = parse_relations(*list);
+      if (!parsed) return wrong(place_of(names->source()), parsed.error().message, parsed.error().hint);
+      choice.relations = *parsed;
+    }
+    if (limit == nullptr) return {};
+    const auto count = limit->value_exact<std::int64_t>();
+    if (!count || *count < 1 || *count > 1000 || names == nullptr) {
+      return wrong(place_of(limit->source()), "relations_per_case is a number from 1, beside relations");
+    }
+    choice.per_case = static_cast<int>(*count);
     return {};
   }
 

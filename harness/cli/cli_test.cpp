@@ -84,6 +84,7 @@ INSTANTIATE_TEST_SUITE_P(
                       BadWords{{"run", "--cases", "/nowhere/cases.txt"}, "/nowhere/cases.txt"},
                       BadWords{{"run", "--ledger", "/nowhere/ledger.toml"}, "/nowhere/ledger.toml"},
                       BadWords{{"run", "-o", "flash_attn"}, "did you mean 'flash_attn_ext'?"},
+                      BadWords{{"run", "--relations", "gqa,row-alon"}, "did you mean 'row-alone'?"},
                       BadWords{{"run", "--max-memory", "5X"}, "e.g. 512M"},
                       BadWords{{"run", "--debug", "gbd", "--case", kSmall}, "--debug"},
                       BadWords{{"run", "--debug", "gdb"}, "--case LINE"}, BadWords{{"list"}, "what"},
@@ -297,6 +298,8 @@ TEST(List, EveryWordPrintsWhatItNames) {
   EXPECT_THAT(attest({"list", "families"}).out, AllOf(HasSubstr("normal"), HasSubstr("structured")));
   EXPECT_THAT(attest({"list", "axes"}).out, AllOf(HasSubstr("n_head_kv"), HasSubstr("v-in-k | left")));
   EXPECT_THAT(attest({"list", "verdicts"}).out, AllOf(HasSubstr("INPUT-WRITTEN"), HasSubstr("NONDETERMINISTIC")));
+  EXPECT_THAT(attest({"list", "relations"}).out,
+              AllOf(HasSubstr("hidden      bitwise "), HasSubstr("gqa         budget ")));
   const Ended cases = attest({"list", "cases"});
   EXPECT_EQ(cases.code, 0);
   EXPECT_GE(std::count(cases.out.begin(), cases.out.end(), '\n'), 300);

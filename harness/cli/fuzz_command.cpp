@@ -21,6 +21,7 @@
 #include "reports/jsonl.h"
 #include "reports/multi.h"
 #include "reports/progress.h"
+#include "reports/ruling_text.h"
 #include "reports/text.h"
 
 namespace attest::cli {
@@ -34,7 +35,7 @@ constexpr double kStandardSeconds = 60;
 
 struct FuzzArguments {
   std::vector<std::string> backends, ggml;
-  std::string time, jsonl, save, corpus, max_memory, ledger;
+  std::string time, jsonl, save, corpus, max_memory, ledger, relations;
   std::uint64_t seed = 0;
   std::int64_t cases = 0;
   int jobs = 0;
@@ -115,8 +116,8 @@ class FailureWatch : public RunListener {
     if (std::find(lines_.begin(), lines_.end(), record.line) == lines_.end()) lines_.push_back(record.line);
     if (++failures_ > kShownFailures) return;
     static_cast<void>(out_->write(fmt::format(
-        "{}{} {}\n    attest run -b {} --case {}\n", out_->is_terminal() ? "\r\x1b[K" : "", info(record.verdict).name,
-        printable(record.detail), shell_quoted(record.backend), shell_quoted(record.line))));
+        "{}{} {}\n    attest run {}-b {} --case {}\n", out_->is_terminal() ? "\r\x1b[K" : "", info(record.verdict).name,
+        printable(record.detail), relation_words(record), shell_quoted(record.backend), shell_quoted(record.line))));
   }
   const std::vector<std::string>& lines() const { return lines_; }
 
@@ -156,6 +157,8 @@ int fuzz_verb(const FuzzArguments& a) {
   CaseSource source(std::move(*corpus), a);
 
   RunPlan plan;
+  RunOptions options;
+  if (const auto chosen = choose_relations(a.relations, options.relations); !chosen) return report(chosen.error());
   plan.suite = "fuzz";
   plan.backends = a.backends.empty() ? default_backends(*environment) : a.backends;
   for (const auto& backend : plan.backends) {
@@ -167,7 +170,6 @@ int fuzz_verb(const FuzzArguments& a) {
     if (!loaded) return report(loaded.error());
     ledger = std::move(*loaded);
   }
-  RunOptions options;
   options.ledger = ledger ? &*ledger : nullptr;
   options.key.key_flop = kKeySeconds * kKeyFlopPerSecond;
   options.jobs = a.jobs;
@@ -241,6 +243,7 @@ Verb add_fuzz(CLI::App& app) {
   fuzz->add_option("--save", a->save, "append the lines of failing cases to this file");
   fuzz->add_option("--corpus", a->corpus, "directory of .txt files with case lines that run first; default: built in");
   fuzz->add_option("--ledger", a->ledger, "TOML file of known failures: tolerated ones become XFAIL and are not saved");
+  add_relations_option(*fuzz, a->relations, "none");
   fuzz->add_flag("--fail-fast", a->fail_fast, "stop at the first bad verdict");
   add_blindness_option(*fuzz, a->no_blindness);
   fuzz->add_option("--jobs", a->jobs, "slots working at a time; default: number of cores")->check(CLI::PositiveNumber);

@@ -8,6 +8,7 @@
 #include "cases/families.h"
 #include "cases/features.h"
 #include "cases/grammar/descriptor.h"
+#include "cases/relations.h"
 #include "cases/suites/suite.h"
 #include "harness/backends.h"
 #include "harness/cli/verbs.h"
@@ -22,8 +23,8 @@ struct ListArguments {
 };
 
 const std::vector<std::string>& things() {
-  static const std::vector<std::string> words{"ops",  "backends", "suites",   "cases",  "families",
-                                              "axes", "features", "verdicts", "mutants"};
+  static const std::vector<std::string> words{"ops",  "backends", "suites",    "cases",    "families",
+                                              "axes", "features", "relations", "verdicts", "mutants"};
   return words;
 }
 
@@ -97,6 +98,13 @@ int list_mutants() {
   return kOk;
 }
 
+int list_relations() {
+  for (const Relation r : all_relations()) {
+    fmt::print("{:<11} {:<7} {}\n", info(r).name, info(r).bitwise ? "bitwise" : "budget", info(r).meaning);
+  }
+  return kOk;
+}
+
 int list_verb(const ListArguments& a) {
   if (a.what == "ops") {
     for (const OpInfo& op : all_ops()) fmt::print("{:<15} {}\n    e.g. {}\n", op.name, op.meaning, op.example);
@@ -110,6 +118,7 @@ int list_verb(const ListArguments& a) {
   if (a.what == "families") return list_families();
   if (a.what == "axes") return list_axes(a);
   if (a.what == "features") return list_features();
+  if (a.what == "relations") return list_relations();
   if (a.what == "verdicts") return list_verdicts();
   if (a.what == "mutants") return list_mutants();
   Error error;

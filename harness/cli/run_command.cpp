@@ -41,13 +41,14 @@ struct RunArguments {
   std::int64_t rows = 0;
   int jobs = 0, repeat = 1;
   double timeout = 0, key_budget = 0;
-  std::string max_memory, debug;
+  std::string max_memory, debug, relations;
   bool no_cache = false, fail_fast = false, oracle_full = false, in_process = false, strict_prec = false,
        skip_unavailable = false, no_blindness = false;
   ReportFiles reports;
 };
 
-Expected<RunPlan> choose_cases(const RunArguments& a) {
+// `standard`: what the suite asks for.
+Expected<RunPlan> choose_cases(const RunArguments& a, RelationChoice& standard) {
   RunPlan plan;
   if (!a.lines.empty()) {
     for (const auto& line : a.lines) {
@@ -61,6 +62,7 @@ Expected<RunPlan> choose_cases(const RunArguments& a) {
     auto suite = a.cases_file.empty() ? load_suite(a.suite.empty() ? "quick" : a.suite) : load_case_file(a.cases_file);
     if (!suite) return Unexpected(suite.error());
     plan.suite = suite->name;
+    standard = suite->relations;
     plan.cases = std::move(suite->cases);
   }
   if (!a.op.empty()) {
@@ -166,6 +168,7 @@ std::string judging_options(const RunArguments& a) {
   if (a.repeat > 1) words.push_back(fmt::format("repeat={}", a.repeat));
   if (!a.max_memory.empty()) words.push_back("max-memory=" + a.max_memory);
   if (!a.ledger.empty()) words.push_back("ledger=" + std::filesystem::path(a.ledger).filename().string());
+  if (!a.relations.empty()) words.push_back("relations=" + a.relations);
   if (a.strict_prec) words.push_back(kStrictPrec);
   if (a.no_blindness) words.push_back("blindness=off");
   return fmt::format("{}", fmt::join(words, " "));
@@ -173,8 +176,10 @@ std::string judging_options(const RunArguments& a) {
 
 int run_verb(const RunArguments& a, const std::string& command) {
   if (!a.debug.empty()) return debug_verb(a);
-  auto plan = choose_cases(a);
+  RunOptions options;
+  auto plan = choose_cases(a, options.relations);
   if (!plan) return report(plan.error());
+  if (const auto chosen = choose_relations(a.relations, options.relations); !chosen) return report(chosen.error());
   const auto max_memory = bytes_of(a.max_memory);
   if (!max_memory) return report(max_memory.error());
   const auto environment = find_ggml_builds(a.ggml);
@@ -191,7 +196,6 @@ int run_verb(const RunArguments& a, const std::string& command) {
     ledger = std::move(*loaded);
   }
 
-  RunOptions options;
   options.key.rows = a.rows;
   options.key.oracle_full = a.oracle_full;
   const double seconds = a.key_budget > 0 ? a.key_budget : plan->suite == "ggml" ? 1.0 : kKeySeconds;
@@ -254,6 +258,7 @@ std::string command_line(const RunArguments& a) {
   for (const auto& l : a.lines) command += fmt::format(" --case '{}'", l);
   if (a.seed != 0) command += fmt::format(" --seed {}", a.seed);
   if (a.rows != 0) command += fmt::format(" --rows {}", a.rows);
+  if (!a.relations.empty()) command += " --relations " + a.relations;
   return command;
 }
 
@@ -313,6 +318,7 @@ Verb add_run(CLI::App& app) {
   run->add_option("--repeat", a->repeat, "run each case N times in one subject; other bits are NONDETERMINISTIC")
       ->check(CLI::PositiveNumber);
   add_blindness_option(*run, a->no_blindness);
+  add_relations_option(*run, a->relations, "what the suite names, none for single lines");
   run->add_flag("--no-cache", a->no_cache,
                 "work every key out anew; else keys and budgets are kept in ATTEST_CACHE_DIR or the user's cache "
                 "directory (2 GiB at most)");

@@ -65,6 +65,24 @@ void add_blindness_option(CLI::App& verb, bool& off) {
       ->check(CLI::IsMember({"on", "off"}));
 }
 
+void add_relations_option(CLI::App& verb, std::string& relations, const std::string& standard) {
+  verb.add_option("--relations", relations,
+                  "hold every case that passes against variants of itself: all, none or LIST (attest list relations); "
+                  "default: " +
+                      standard);
+}
+
+Expected<void> choose_relations(const std::string& text, RelationChoice& choice) {
+  if (text.empty()) return {};
+  auto relations = parse_relations(text);
+  if (!relations) {
+    relations.error().message = "--relations: " + relations.error().message;
+    return Unexpected(relations.error());
+  }
+  choice = {std::move(*relations), 0};
+  return {};
+}
+
 void JoinedRuns::on_start(const RunHeader& part) {
   if (started_) return;
   started_ = true;

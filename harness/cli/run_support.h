@@ -29,6 +29,10 @@ void add_backend_options(CLI::App& verb, std::vector<std::string>& backends, std
 // --blindness on|off, the same for every verb that judges.
 void add_blindness_option(CLI::App& verb, bool& off);
 
+// --relations: names with commas between them, all or none. choose_relations() leaves `choice` alone where it is "".
+void add_relations_option(CLI::App& verb, std::string& relations, const std::string& standard);
+Expected<void> choose_relations(const std::string& text, RelationChoice& choice);
+
 // Makes one run out of many: passes on the first start and every verdict, and at finish() the sum. `header` has what
 // only the caller knows: the counts of all parts.
 class JoinedRuns : public RunListener {

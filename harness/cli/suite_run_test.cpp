@@ -70,7 +70,7 @@ TEST(SuiteQuick, SlotsAndProcessesDoNotChangeARecord) {
   const std::string cases = dir.file("some.txt", some);
   const auto records = [&](const Words& how) {
     const std::string jsonl = dir.path() / (how.back() + ".jsonl");
-    Words words{"--cases", cases};
+    Words words{"--cases", cases, "--relations", "hidden,row-alone,kv-split"};
     words.insert(words.end(), how.begin(), how.end());
     const Ended ended = run_over(jsonl, words);
     EXPECT_EQ(ended.code, 0) << ended.out << ended.err;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cases/case.h"
+#include "cases/relations.h"
 #include "harness/key.h"
 #include "harness/ledger.h"
 #include "harness/run/shard.h"
@@ -33,6 +34,7 @@ struct RunOptions {
   int repeat = 1;                            // runs of each case in the same subject, outputs compared bit for bit
   bool blindness = true;                     // a PASS that could not have been anything else becomes BLIND
   bool probe_causal = false;                 // classify causal cases that pass, too (causal_probe.h)
+  RelationChoice relations;                  // tried on every case that passes
   bool fail_fast = false;                    // stop at the first bad verdict
   bool cheapest_first = false;               // else the longest, so that slots end together
   // Asked after every final verdict, one at a time: true, and its backend leaves the run. A backend that left is not

@@ -18,10 +18,7 @@ namespace attest {
 
 namespace {
 
-constexpr std::size_t kPlaces = 16;            // for a batch, plus one spare
-constexpr std::size_t kKeepBytes = 64U << 20;  // shared memory a place may keep between cases
-constexpr double kCachedFlop = 4e6;            // a smaller key is worked out sooner than read
-constexpr std::uint8_t kRedZone = 0xa5;
+constexpr double kCachedFlop = 4e6;                 // a smaller key is worked out sooner than read
 constexpr int kFreshSeeds = 3, kFreshFailures = 2;  // SUSPECT: failing again on two of three seeds is FAIL
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
@@ -49,7 +46,7 @@ Slot::Slot(Board& board, const SubjectMaker& make_subject) : board_(board), make
 
 Expected<void> Slot::start() {
   std::vector<int> fds;
-  for (std::size_t i = 0; i <= kPlaces; ++i) {
+  for (std::size_t i = 0; i < kVariantPlace + kVariantPlaces; ++i) {
     places_.push_back(std::make_unique<Place>());
     if (auto opened = places_.back()->open(); !opened) return opened;
     fds.push_back(places_.back()->fd());
@@ -125,8 +122,9 @@ void Slot::run_on(std::size_t backend, std::vector<Seat>& all) {
     if (result.finished) {
       const Verdict v = result.record.verdict;
       const bool repeats = result.compared && board_.options().repeat > 1;
+      const bool relates = v == Verdict::PASS && !board_.options().relations.relations.empty();
       const bool look_again =
-          repeats || result.suspect || v == Verdict::FAIL || v == Verdict::NAN_ || v == Verdict::UNWRITTEN;
+          repeats || relates || result.suspect || v == Verdict::FAIL || v == Verdict::NAN_ || v == Verdict::UNWRITTEN;
       if (look_again) {
         open.emplace_back(seats[i], std::move(result));
       } else {
@@ -149,6 +147,7 @@ void Slot::run_on(std::size_t backend, std::vector<Seat>& all) {
     if (!result.interrupted) settle_suspect(backend, *s->c, result);
     if (result.interrupted) return;
     settle_stale(backend, *s->c, result);
+    if (!result.interrupted) settle_relations(backend, *s, result);
     if (!result.interrupted) settle_triage(backend, *s, result);
     if (result.interrupted) return;
     rule(*s, result);
@@ -258,7 +257,7 @@ Slot::Result Slot::collect(std::size_t backend, Seat& seat) {
 Slot::Result Slot::run_alone(std::size_t backend, const Case& c) {
   Seat alone;
   Result result;
-  auto ready = seat(alone, c, kPlaces);
+  auto ready = seat(alone, c, kSparePlace);
   if (!ready) board_.failed(ready.error());
   if (!ready || (!alive_[backend] && !revive(backend))) {
     result.finished = false;
@@ -267,7 +266,7 @@ Slot::Result Slot::run_alone(std::size_t backend, const Case& c) {
   }
   post(backend, alone);
   result = collect(backend, alone);
-  places_[kPlaces]->trim(kKeepBytes);
+  places_[kSparePlace]->trim(kKeepBytes);
   return result;
 }
 

@@ -6,8 +6,10 @@
 #include <string>
 #include <vector>
 
+#include "cases/relations.h"
 #include "harness/compare.h"
 #include "harness/ops/op_judge.h"
+#include "harness/relation_judge.h"
 #include "harness/run/blob_store.h"
 #include "harness/run/board.h"
 #include "harness/run/place.h"
@@ -59,6 +61,31 @@ class Slot {
   // The last word: a PASS that could not have been anything else is BLIND.
   void rule(Seat& seat, Result& result);
   void settle_triage(std::size_t backend, Seat& seat, Result& result);
+  // slot_relations.cpp: what became of one relation or experiment, and the steps to it.
+  struct Trial {
+    enum class Kind : std::uint8_t { held, broken, unsupported, fault, interrupted };
+    Kind kind = Kind::held;
+    Verdict verdict = Verdict::PASS;  // fault
+    std::string detail = {};
+  };
+  void settle_relations(std::size_t backend, Seat& seat, Result& result);
+  Trial try_relation(std::size_t backend, Seat& seat, const Result& result, Relation relation,
+                     const Experiments& experiments, const std::vector<float>& base);
+  Trial try_experiment(std::size_t backend, Seat& seat, const Result& result, bool bitwise,
+                       const Experiment& experiment, const std::vector<float>& base);
+  bool repeatable(std::size_t backend, Seat& seat, const std::vector<float>& base, const Variant& variant,
+                  const std::vector<float>& other, SubjectAnswer& answer);
+  SubjectAnswer run_variant(std::size_t backend, std::size_t place, const Variant& variant, const AttentionInputs& base,
+                            VariantAnswer& result);
+  // Waits for what was posted. A red zone that does not hold is `failed`; `failed` and `fault` have their verdict.
+  SubjectAnswer run_posted(std::size_t backend, const Place& place, const Case& c, ArithmeticContract& contract);
+
+  static constexpr std::size_t kPlaces = 16;           // for a batch
+  static constexpr std::size_t kSparePlace = kPlaces;  // for cases that run alone
+  static constexpr std::size_t kVariantPlace = kPlaces + 1, kVariantPlaces = 2;
+  static constexpr std::size_t kKeepBytes = 64U << 20;  // shared memory a place may keep between cases
+  static constexpr std::uint8_t kRedZone = 0xa5;
+
   VerdictRecord blank(std::size_t backend, const Seat& seat) const;
   bool released(std::size_t backend);
   bool revive(std::size_t backend);
@@ -67,7 +94,7 @@ class Slot {
   Board& board_;
   const SubjectMaker& make_subject_;
   std::optional<BlobStore> cache_;
-  std::vector<std::unique_ptr<Place>> places_;  // the last one is spare: for cases that run alone
+  std::vector<std::unique_ptr<Place>> places_;
   std::vector<std::unique_ptr<Subject>> subjects_;
   std::vector<bool> alive_;
   std::vector<SubjectInfo> infos_;

@@ -5,7 +5,8 @@ let current = "summary";
 const drawn = new Set();
 
 const quoted = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : "'" + text.replaceAll("'", "'\\''") + "'");
-const repro = (i) => `attest run ${page.repro_options ? page.repro_options + " " : ""}-b ${quoted(textAt("backend", i))} --case ${quoted(textAt("line", i))}`;
+const relation = (i) => { const broken = page.records[i]?.relations_broken ?? []; return broken.length ? `--relations ${broken[0]} ` : ""; };
+const repro = (i) => `attest run ${page.repro_options ? page.repro_options + " " : ""}${relation(i)}-b ${quoted(textAt("backend", i))} --case ${quoted(textAt("line", i))}`;
 async function copy(text, button) {
   let done = true;
   try { await navigator.clipboard.writeText(text); } catch {
