@@ -22,7 +22,7 @@ struct Outcome {
   std::string error;       // what the backend said when it could not do a problem it supports
   double cpu_seconds = 0;  // CPU time of the kernel call alone, all threads; 0: not measured
   double wall_seconds = 0;
-  std::string finding;     // name of the verdict a simulator gives (RACE, BARRIER ...), with ok = false
+  std::string finding{};  // name of the verdict a simulator gives (RACE, BARRIER ...), with ok = false
 };
 
 // Not thread-safe; a process may hold several backends, but two ggml builds never share one.

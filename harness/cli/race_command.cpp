@@ -68,7 +68,7 @@ Expected<Execution> execute(const std::string& backend, const Case& c, Place& pl
 std::size_t differing(const std::vector<std::byte>& a, const std::vector<std::byte>& b) {
   std::size_t count = 0;
   for (std::size_t at = 0; at + sizeof(float) <= a.size(); at += sizeof(float)) {
-    count += std::memcmp(a.data() + at, b.data() + at, sizeof(float)) != 0 ? 1 : 0;
+    count += std::memcmp(a.data() + at, b.data() + at, sizeof(float)) != 0 ? 1U : 0U;
   }
   return count;
 }
@@ -78,10 +78,10 @@ int race_verb(const RaceArguments& a) {
   if (!spec) return report(spec.error());
   if (spec->family != "metal" || spec->variant != "sim") {
     return report(
-        input_error(fmt::format("'{}' has no orders of execution to choose from", a.backend), "-b metal:sim"));
+        input_error(fmt::format("'{}' has no orders of execution to choose from", a.backend), "-b metal:sim").value());
   }
   if (spec->option("model") != nullptr || spec->option("order") != nullptr) {
-    return report(input_error("race chooses model and order itself", "-b metal:sim"));
+    return report(input_error("race chooses model and order itself", "-b metal:sim").value());
   }
   const auto parsed = parse_case(a.line);
   if (!parsed) return report(parsed.error());
