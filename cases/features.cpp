@@ -43,6 +43,7 @@ Expected<Feature> feature_from_name(std::string_view name) {
 }
 
 std::vector<Feature> features_of(const Case& c) {
+  if (c.problem.op != Op::flash_attn_ext) return {};
   const AttentionProblem& p = c.problem;
   std::vector<Feature> out;
   const auto add = [&](bool claimed, Feature feature) {
@@ -75,7 +76,9 @@ std::vector<Feature> features_of(const Case& c) {
   return out;
 }
 
-std::vector<Feature> claimed_features(const Case& c) { return c.claims ? *c.claims : features_of(c); }
+std::vector<Feature> claimed_features(const Case& c) {
+  return c.claims && c.problem.op == Op::flash_attn_ext ? *c.claims : features_of(c);
+}
 
 std::string_view key_of(Feature feature) {
   switch (feature) {

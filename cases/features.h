@@ -27,7 +27,7 @@ const FeatureInfo& info(Feature feature);
 Expected<Feature> feature_from_name(std::string_view name);
 
 // What the line itself says the case is about: a term of the mask, a sink, a softcap, slopes, shared heads, a key that
-// decides. It may still say so idly: `mask=causal n_q=1` hides nothing.
+// decides. It may still say so idly: `mask=causal n_q=1` hides nothing. Other ops than flash_attn_ext have none.
 std::vector<Feature> features_of(const Case& c);
 // The features the suite names for the case, else features_of().
 std::vector<Feature> claimed_features(const Case& c);

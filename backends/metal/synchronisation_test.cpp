@@ -17,7 +17,8 @@ std::vector<Case> quick_cases(std::size_t step) {
   const auto suite = load_suite("quick");
   std::vector<Case> cases;
   for (std::size_t i = 0; suite && i < suite->cases.size(); i += step) {
-    if (attention_support(suite->cases[i].problem).yes) cases.push_back(suite->cases[i]);
+    const AttentionProblem& p = suite->cases[i].problem;
+    if (p.op == Op::flash_attn_ext && attention_support(p).yes) cases.push_back(suite->cases[i]);
   }
   return cases;
 }

@@ -32,6 +32,7 @@ TEST(Mutants, NoneIsBitwiseTheProductionKernelOverQuick) {
   for (const auto& pair : pairs) {
     const auto production = backend(pair[0]), none = backend(pair[1]);
     for (const Case& c : suite->cases) {
+      if (!none->has_op(c.problem.op)) continue;
       const OwnedInputs owned(c);
       ASSERT_EQ(answer(*production, owned), answer(*none, owned)) << pair[1] << ": " << text(c);
       const ArithmeticContract a = production->contract(c.problem), b = none->contract(c.problem);

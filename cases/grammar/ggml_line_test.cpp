@@ -81,6 +81,7 @@ TEST(GgmlLine, EveryLineOfTestBackendOpsReprintsToTheSameProblem) {
   int padded = 0, permuted_views = 0;
   for (Case c : suite->cases) {
     c.tags.clear();
+    c.claims.reset();
     const auto again = parse_case(text(c));
     ASSERT_TRUE(again.has_value()) << text(c);
     ASSERT_EQ(*again, c) << text(c);
