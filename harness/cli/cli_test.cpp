@@ -365,6 +365,29 @@ TEST(Output, ThatCannotBeWrittenIsExitCode3) {
   EXPECT_THAT(record.err, HasSubstr("/nowhere/run.jsonl"));
 }
 
+// ---- the Metal simulator
+
+TEST(Race, OurKernelsHaveNoneInAnyOrder) {
+  const Ended race = attest({"race", "--case", "flash_attn_ext d=64 n_q=2 n_kv=600 kv=f16", "--orders", "4"});
+  EXPECT_EQ(race.code, 0) << race.out << race.err;
+  EXPECT_THAT(race.out, AllOf(HasSubstr("model=tsan"), HasSubstr("order=lifo"), HasSubstr("order=random:2"),
+                              HasSubstr("no race: 4 orders give the same bits")));
+}
+
+TEST(Race, IsForSimulatorsAndChoosesTheOrderItself) {
+  for (const char* backend : {"cpu:vec", "metal:sim,order=lifo"}) {
+    const Ended race = attest({"race", "-b", backend, "--case", kSmall});
+    EXPECT_EQ(race.code, 2) << race.err;
+    EXPECT_THAT(race.err, HasSubstr("-b metal:sim"));
+  }
+}
+
+TEST(Metal, WithoutACompilerTheSimulatorSaysHowToGetOne) {
+  const Ended run = attest({"run", "-b", "metal:sim", "--case", kSmall}, {{"ATTEST_CLANG", "no-such-clang"}});
+  EXPECT_EQ(run.code, 3);
+  EXPECT_THAT(run.err, AllOf(HasSubstr("needs clang 19"), HasSubstr("ci/setup")));
+}
+
 // ---- debuggers
 
 TEST(Debug, StartsTheDebuggerOnTheSameRunInOneProcess) {

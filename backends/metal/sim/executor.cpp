@@ -43,6 +43,8 @@ std::uint32_t bit(std::uint32_t lane) { return 1U << lane; }
 
 // The ready lane whose number, with the key's bits flipped, is the least.
 std::uint32_t least_lane(std::uint32_t ready, std::uint32_t key) {
+  if (key == 0) return static_cast<std::uint32_t>(std::countr_zero(ready));
+  if (key == kLanes - 1) return kLanes - 1 - static_cast<std::uint32_t>(std::countl_zero(ready));
   std::uint32_t lane = 0;
   for (std::uint32_t width = kLanes / 2; width > 0; width /= 2) {
     const std::uint32_t half = (width == 32 ? ~0U : bit(width) - 1);

@@ -16,6 +16,8 @@ struct MatrixProduct {
   void* d;
   void (*get)(const void* matrix, float* elements);
   void (*put)(void* matrix, const float* elements);
+  float* plain;  // where d is of float: its elements, and whether it is pending
+  bool* pending;
   int line;
 };
 inline constexpr unsigned kMaxProducts = 64;
@@ -30,7 +32,12 @@ MSL_UNWATCHED inline void work_out(void* const* slots, unsigned index) {
   float a[8][8], b[8][8], d[8][8];
   for (unsigned l = 0; l < kSimdWidth; ++l) {
     MatrixProduct& p = static_cast<Products*>(slots[l])->list[index];
-    if (p.pending_c != nullptr) p.get(p.pending_c, p.c);
+    if (p.pending_c == p.d && p.plain != nullptr) {
+      p.c[0] = p.plain[0];
+      p.c[1] = p.plain[1];
+    } else if (p.pending_c != nullptr) {
+      p.get(p.pending_c, p.c);
+    }
     const unsigned row = matrix_row(l), column = matrix_column(l);
     __builtin_memcpy(&a[row][column], p.a, sizeof p.a);
     __builtin_memcpy(&b[row][column], p.b, sizeof p.b);
@@ -43,7 +50,14 @@ MSL_UNWATCHED inline void work_out(void* const* slots, unsigned index) {
   }
   for (unsigned l = 0; l < kSimdWidth; ++l) {
     const MatrixProduct& p = static_cast<Products*>(slots[l])->list[index];
-    p.put(p.d, &d[matrix_row(l)][matrix_column(l)]);
+    const float* from = &d[matrix_row(l)][matrix_column(l)];
+    if (p.plain == nullptr) {
+      p.put(p.d, from);
+      continue;
+    }
+    p.plain[0] = from[0];
+    p.plain[1] = from[1];
+    *p.pending = false;
   }
 }
 
@@ -96,6 +110,9 @@ MSL_INLINE void note_product(D& d, const A& a, const B& b, const C* c, int line)
   p.put = &put_elements<D>;
   p.d = &d;
   p.line = line;
+  p.plain = nullptr;
+  if constexpr (metal::is_same_v<metal::scalar_of_t<typename D::storage_type>, float>) p.plain = d.elements.s;
+  p.pending = &d.pending;
   d.pending = true;
 }
 
