@@ -14,10 +14,9 @@
 namespace attest {
 namespace {
 
-constexpr std::string_view kSimDescription =
-    "our own Metal kernels on a simulator of Metal: sees races, not Apple's rounding";
+constexpr std::string_view kSimDescription = "our Metal kernels on a simulator: sees races, not Apple's rounding";
 constexpr std::string_view kAppleDescription = "our own Metal kernels on this machine's GPU";
-constexpr std::string_view kNoApple = "for Apple machines, not built yet; metal:sim runs the same kernels";
+constexpr std::string_view kNoApple = "not built yet; metal:sim runs the same kernels";
 
 struct MetalOptions {
   metal::SimOptions sim;
