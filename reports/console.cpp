@@ -157,7 +157,7 @@ std::string ConsoleReporter::losses() const {
     if (!g.path.empty()) what = fmt::format("path {}, {}", g.path, what);
     const std::string head = fmt::format("{:>7}  {}  ", g.count, shortened(g.backend, options_.width / 3));
     text += head + wrapped(printable(what), options_.width, head.size()) + "\n";
-    text += fmt::format("{:>7}  {}\n", "", repro_text(g.worst, options_.repro_options));
+    text += fmt::format("  {:<{}}{}\n", "repro", kLabel - 2, repro_text(g.worst, options_.repro_options));
   }
   return text;
 }

@@ -197,7 +197,7 @@ bool differs_by_plane(const AttentionProblem& p) {
 
 // Mostly gives a case data that would betray what it is about (error-budget.md, "Blindness check"): slopes need a bias
 // to act on, a softcap scores near it, a sink a place among the scores, and everything V that differs from key to key.
-void let_see(Draws& draw, Case& c, double max_flop) {
+void let_see(Draws& draw, Case& c) {
   AttentionProblem& p = c.problem;
   const ResolvedData data = resolve(c.data);
   const auto replace = [&](bool shapes_qk, DataTerm with) {
@@ -228,8 +228,6 @@ void let_see(Draws& draw, Case& c, double max_flop) {
   if (p.scale == 0 && (p.softcap > 0 || data.scores != normal)) p.scale = 2.0F;
   if (p.sinks.kind == SinkKind::uniform || p.sinks.kind == SinkKind::normal) p.sinks.arg = draw.one_of({2.0, 4.0});
   if (p.sinks.kind == SinkKind::value && p.sinks.arg < 0 && std::isfinite(p.sinks.arg)) p.sinks.arg = 1;
-  if (p.n_kv == 1) p.n_kv = draw.chance(50) ? 2 : 5;
-  while (flop(p) > max_flop && p.n_q > 1) p.n_q /= 2;
 }
 
 }  // namespace
@@ -249,7 +247,7 @@ Case random_case(std::uint64_t seed, std::uint64_t index, const RandomOptions& o
     draw_parameters(draw, p);
     draw_layout(draw, p);
     draw_values(draw, c);
-    if (draw.chance(80)) let_see(draw, c, options.max_flop);
+    if (draw.chance(80)) let_see(draw, c);
     if (find_violation(p) || !validate(c.data)) continue;
     if (auto canonical = parse_case(text(c))) return std::move(*canonical);
   }

@@ -62,7 +62,7 @@ TEST(Fuzz, TheLedgerHoldsForItToo) {
   const std::string ledger = dir.file("known.toml", R"(
 [[entry]]
 backend = "cpu:vec"
-match = "d=96 n_q=5 n_kv=21"
+line = "flash_attn_ext d=96 n_head=1 n_q=5 n_kv=21 kv=f16"
 verdict = "FAIL"
 mode = "quarantined"
 reason = "not now"

@@ -20,13 +20,12 @@ constexpr double kKeySeconds = 1;  // a key that would take longer is worked out
 
 double total_bytes(const AttentionProblem& problem) {
   const InputPlan p = plan_inputs(problem);
-  if (p.sparse) {  // of the allocations, only what the views hold is written and read
-    const auto values = [](const TensorPlan& t) {
-      double n = 4;
-      for (const std::int64_t ne : t.shape.ne) n *= static_cast<double>(ne);
-      return n;
-    };
-    return values(p.q) + values(p.k) + values(p.v) + values(p.out);
+  if (p.sparse) {  // nothing is written, or read, between the rows
+    double elements = 0;
+    for (const TensorPlan* t : {&p.q, &p.k, &p.v, &p.mask, &p.sinks, &p.out}) {
+      elements += t->bytes > 0 ? static_cast<double>(t->shape.elements()) : 0;
+    }
+    return 4 * elements;
   }
   return static_cast<double>(p.q.bytes + p.k.bytes + p.v.bytes + p.mask.bytes + p.sinks.bytes + p.out.bytes);
 }
