@@ -8,6 +8,7 @@
 namespace attest {
 namespace {
 
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
@@ -349,6 +350,33 @@ TEST(LedgerFile, FileThatCannotBeReadIsNamed) {
     EXPECT_EQ(ledger.error().kind, ErrorKind::input);
     EXPECT_THAT(ledger.error().text(), HasSubstr(path.string()));
   }
+}
+
+TEST(Ledger, AnEntryThatNamesAClassExpectsNoOtherFailure) {
+  constexpr std::string_view toml =
+      "[[entry]]\nbackend = \"*\"\nmatch = \"d=64\"\nmode = \"tolerated\"\nverdict = [\"FAIL\", \"CONTRACT\"]\n"
+      "reason = \"known\"\nrepro = \"flash_attn_ext d=64\"\n";
+  const Case c = parsed("flash_attn_ext d=64");
+  const auto judged = [&](const std::string& key, Verdict verdict, const char* suspect, const char* print) {
+    auto ledger = Ledger::parse(std::string(toml) + key, "l.toml");
+    EXPECT_TRUE(ledger) << ledger.error().text();
+    VerdictRecord record;
+    record.verdict = verdict;
+    record.triage.suspect = suspect;
+    record.triage.fingerprint = print;
+    if (const LedgerEntry* entry = ledger->match(c, record)) ledger->apply(record, *entry);
+    return record.verdict;
+  };
+  EXPECT_EQ(judged("suspect = \"tail\"\n", Verdict::FAIL, "tail", ""), Verdict::XFAIL);
+  EXPECT_EQ(judged("suspect = \"tail\"\n", Verdict::FAIL, "mask", ""), Verdict::FAIL);
+  EXPECT_EQ(judged("suspect = \"tail\"\n", Verdict::FAIL, "", ""), Verdict::FAIL);
+  EXPECT_EQ(judged("suspect = \"tail\"\n", Verdict::PASS, "", ""), Verdict::XPASS);
+  const std::string print = "fingerprint = \"*f16 accumulator\"\n";
+  EXPECT_EQ(judged(print, Verdict::CONTRACT, "precision", "Q rounded to f16 and an f16 accumulator"), Verdict::XFAIL);
+  EXPECT_EQ(judged(print, Verdict::CONTRACT, "precision", "P rounded to f16"), Verdict::CONTRACT);
+  const auto unknown = Ledger::parse(std::string(toml) + "suspect = \"tial\"\n", "l.toml");
+  ASSERT_FALSE(unknown);
+  EXPECT_THAT(unknown.error().text(), AllOf(HasSubstr("l.toml:8"), HasSubstr("did you mean tail")));
 }
 
 }  // namespace

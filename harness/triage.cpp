@@ -18,18 +18,23 @@ namespace {
 
 constexpr std::size_t kRows = 6;   // rows that are looked at closely
 constexpr double kRowFlop = 4e6;   // of one row with all guesses about it: larger ones are looked at alone
-constexpr double kTooLarge = 6e7;  // and beyond that not at all
+constexpr double kTooLarge = 2e7;  // and beyond that not at all
 constexpr std::int64_t kColumns = 64;
 constexpr double kExplained = 0.7;  // share of the evidence a guess has to take away
+constexpr double kVague = 0.15;     // share a vague guess is behind one that says more
+constexpr double kCounter = 0.06;   // share that a right row may cost a guess under which it would be wrong
+constexpr std::size_t kRightRows = 3;
 constexpr std::size_t kContractRows = 64;
 constexpr double kNoNumber = 1400;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
+// -ln of a Cauchy likelihood, as in fingerprint.h; answers larger than the right one are themselves less exact.
 double evidence(std::span<const double> got, std::span<const double> values, std::span<const double> units) {
   double total = 0;
   for (std::size_t e = 0; e < got.size(); ++e) {
-    const double x = (got[e] - values[e]) / units[e];
-    total += std::isfinite(x) ? std::log1p(x * x) : kNoNumber;
+    const double unit = units[e] + 4 * kUnitF32 * std::abs(values[e]);
+    const double x = (got[e] - values[e]) / unit;
+    total += std::isfinite(x) ? std::log1p(x * x) + std::log(unit / units[e]) : kNoNumber;
   }
   return total;
 }
@@ -56,11 +61,12 @@ class Triage {
   std::string likeness() const { return "behaves like " + print_.text(); }
   bool within(const ArithmeticContract& other);
   void guess();
-  void guess_row(const Row& row, std::map<std::pair<std::string, std::string>, double>& gained);
+  using Gains = std::map<std::pair<std::string, std::string>, double>;
+  double guess_row(const Row& row, Gains& gains);
   bool look_at_columns();
   bool look_at_neighbours();
   void look_at_nonfinite();
-  void look_at_weights(double share);
+  void look_at_weights();
   void ask(const Rerun& rerun);
   void conclude();
   void suspect(std::string word, std::string says) {
@@ -123,7 +129,8 @@ void Triage::look_at_arithmetic() {
   best_ = {"precision", likeness(), print_.remaining / print_.evidence};
 }
 
-void Triage::guess_row(const Row& row, std::map<std::pair<std::string, std::string>, double>& gained) {
+// What each guess takes away of the evidence against the row's right answer, by class and words; and that evidence.
+double Triage::guess_row(const Row& row, Gains& gains) {
   const EmulatedInputs& inputs = key_.emulated(contract_.q_rounding);
   const std::int64_t columns = std::min(problem_.d_v, kColumns);
   const RowTerms terms = read_row_terms(inputs.inputs(), row, inputs.score_correction(), {}, columns);
@@ -131,29 +138,42 @@ void Triage::guess_row(const Row& row, std::map<std::pair<std::string, std::stri
   const std::vector<double> got(values.begin(), values.begin() + columns);
   const std::vector<double> units = f32_units(terms);
   const double bare = evidence(got, weighted_values(terms, logits(terms), terms.sink), units);
-  gained[{"", ""}] += bare;
-  std::map<std::pair<std::string, std::string>, double> mine;
   const GuessSink sink = [&](Guess&& g) {
-    const double gain = bare - evidence(got, g.values, units) - g.freedom;
-    double& best = mine[{std::string(g.suspect), std::move(g.words)}];
-    best = std::max(best, gain);
+    const double gain = bare - evidence(got, g.values, units) - g.freedom - (g.vague ? kVague * bare : 0);
+    const auto [at, fresh] = gains.try_emplace({std::string(g.suspect), std::move(g.words)}, gain);
+    if (!fresh) at->second = std::max(at->second, gain);
   };
   const MisreadingContext context{inputs, contract_, terms, got, columns};
   guess_question(context, sink);
   guess_softmax(context, sink);
   guess_keys(context, sink);
-  for (const auto& [guess, gain] : mine) gained[guess] += gain;
+  return bare;
 }
 
 void Triage::guess() {
-  std::map<std::pair<std::string, std::string>, double> gained;
-  for (const Row& row : rows_) guess_row(row, gained);
-  const double bare = gained[{"", ""}];
-  gained.erase({"", ""});
+  Gains total;
+  double bare = 0;
+  for (const Row& row : rows_) {
+    Gains mine;
+    bare += guess_row(row, mine);
+    for (const auto& [guess, gain] : mine) total[guess] += gain;
+  }
   if (!(bare > 0)) return;
-  for (const auto& [guess, gain] : gained) {
+  // Rows that are right speak against what would have made them wrong.
+  std::size_t right = 0;
+  for (std::size_t i = 0; i < map_.rows.size() && right < kRightRows && rows_.size() > 0; ++i) {
+    const RowError& e = map_.rows[i * 7919 % map_.rows.size()];
+    if (e.bad() || e.dead || row_flop(problem_) > kRowFlop) continue;
+    ++right;
+    Gains mine;
+    guess_row(e.row, mine);
+    for (const auto& [guess, gain] : mine) total[guess] += std::clamp(gain, -kCounter * bare, 0.0);
+  }
+  for (const auto& [guess, gain] : total) {
     const double left = 1 - gain / bare;
-    if (left < best_.left) best_ = {guess.first, guess.second, left};
+    // A guess that names the cause goes before a fingerprint that does as well.
+    const bool over_fingerprint = best_.suspect == "precision" && left < best_.left + 0.02;
+    if (left < best_.left || over_fingerprint) best_ = {guess.first, guess.second, left};
   }
 }
 
@@ -252,7 +272,8 @@ void Triage::look_at_nonfinite() {
       return some;
     };
     const std::int64_t chunks = std::max<std::int64_t>(contract_.chunks, 1);
-    if (chunks > 1 && hidden((n + chunks - 1) / chunks)) ++hidden_chunk;
+    const std::int64_t length = (n + chunks - 1) / chunks;
+    if (chunks > 1 && (hidden(length) || length * (chunks - 1) >= n)) ++hidden_chunk;
     if (n > 0 && z.front() == -kInfinity) ++hidden_start;
     if (std::any_of(z.begin(), z.end(), [](double x) { return x == -kInfinity; })) ++hidden_some;
     if (std::abs(top) > 80) ++large;
@@ -277,7 +298,7 @@ void Triage::look_at_nonfinite() {
 }
 
 // Independent errors of all weights: their size, where errors in every row have the spread they would make.
-void Triage::look_at_weights(double) {
+void Triage::look_at_weights() {
   double low = kInfinity, high = 0;
   for (const Row& row : rows_) {
     const EmulatedInputs& inputs = key_.emulated(contract_.q_rounding);
@@ -308,8 +329,8 @@ void Triage::look_at_weights(double) {
     low = std::min(low, std::sqrt(second));
     high = std::max(high, std::sqrt(second));
   }
-  if (!(high < 0.03) || high > 8 * low) return;
-  suspect("precision", fmt::format("weights (exp) that are off by about {:.1g}", std::sqrt(low * high)));
+  if (!(high < 0.2) || high > 8 * low) return;
+  suspect("exp", fmt::format("weights that are off by about {:.1g}", std::sqrt(low * high)));
 }
 
 void Triage::ask(const Rerun& rerun) {
@@ -339,7 +360,8 @@ void Triage::conclude() {
   if (rows_.empty() && verdict == Verdict::NAN_) return look_at_nonfinite();
   const bool explained = best_.left < 1 - kExplained;
   if (gone_with_.contains("stride") && !(explained && best_.left < 0.02)) {
-    return suspect("stride", "right with a plain layout");
+    return problem_.layout.sparse ? suspect("offset", "right where the tensors lie close together")
+                                  : suspect("stride", "right with a plain layout");
   }
   if (gone_with_.contains("hidden")) return suspect("hidden", "right without poison: bytes nobody may use matter");
   if (look_at_columns()) return;
@@ -352,7 +374,7 @@ void Triage::conclude() {
   for (const char* word : {"softcap", "sink", "alibi", "mask", "gqa", "quant", "tail", "race", "max"}) {
     if (gone_with_.contains(word)) return suspect(word, "by what makes it go away");
   }
-  look_at_weights(best_.left);
+  look_at_weights();
   if (!record_.triage.suspect.empty()) return;
   if (best_.left < 0.6) return suspect(best_.suspect, best_.says + ", in part");
   if (contract_.chunks > 1) return suspect("split", "nothing else explains it, and keys are split into chunks");
@@ -405,11 +427,18 @@ void triage_fault(VerdictRecord& record) {
   };
   switch (record.verdict) {
     case Verdict::OOB:
+    case Verdict::THREADGROUP_OOB:
     case Verdict::CRASH:
     case Verdict::OOM:
       return suspect("memory", "memory that is not the kernel's");
     case Verdict::INPUT_WRITTEN:
       return suspect("memory", "an input was written");
+    case Verdict::UNINITIALISED:
+      return suspect("uninitialised", "memory is read before it is written");
+    case Verdict::RACE:
+    case Verdict::BARRIER:
+    case Verdict::DIVERGENCE:
+      return suspect("race", "threads are not kept in step");
     case Verdict::NONDETERMINISTIC:
     case Verdict::FLAKY:
     case Verdict::HANG:

@@ -96,7 +96,7 @@ TEST(Triage, NamesTheClassOfBugsItHasNoCaseFor) {
   EXPECT_EQ(Failure::of<NoSink>(kRich).record.triage.suspect, "sink");
   EXPECT_EQ(Failure::of<SlopeOne>(kRich).record.triage.suspect, "alibi");
   EXPECT_EQ(Failure::of<MaskOfNextRow>(kRich).record.triage.suspect, "mask");
-  EXPECT_EQ(Failure::of<ScaleOff>(kPlain).record.triage.suspect, "precision");
+  EXPECT_EQ(Failure::of<ScaleOff>(kPlain).record.triage.suspect, "scale");
   EXPECT_EQ(Failure::of<MaxFromZero>("flash_attn_ext d=64 n_q=4 n_kv=90 data=low:200").record.triage.suspect, "max");
   EXPECT_EQ(Failure::of<DeadRowNan>("flash_attn_ext d=64 n_q=9 n_kv=90 mask=dead:every-third").record.triage.suspect,
             "dead-row");

@@ -138,7 +138,13 @@ void Question::mask() {
   with("the mask is ignored", [](double) { return 0.0; });
   with("finite biases of the mask are ignored", [](double m) { return m == -kInfinity ? m : 0.0; });
   with("large finite biases hide", [](double m) { return m <= -1e4 ? -kInfinity : m; });
-  with("hidden keys get a finite bias", [](double m) { return std::max(m, -65504.0); });
+  for (const double bias : {-65504.0, -1e4}) {
+    RowTerms t = t_;
+    for (double& m : t.mask) m = std::max(m, bias);
+    std::vector<double> z = logits(t);  // the sum of score and bias is f32: a step of 2^-8 at 65504
+    for (double& x : z) x = static_cast<double>(static_cast<float>(x));
+    sink_({"mask", "hidden keys get a finite bias", weighted_values(t, z, t.sink), 0.7});
+  }
   with("biases are clamped to -100", [](double m) { return m == -kInfinity ? m : std::max(m, -100.0); });
   with("biases are clamped to -1000", [](double m) { return m == -kInfinity ? m : std::max(m, -1000.0); });
   with("the mask is multiplied by the scale", [&](double m) { return m == -kInfinity ? m : m * scale; });
@@ -244,7 +250,7 @@ void Question::scale() {
     if (value == t_.scale) return;
     RowTerms t = t_;
     t.scale = value;
-    offer(freedom > 0 ? "precision" : "scale", words, t, freedom);
+    offer("scale", words, t, freedom);
   };
   scale("the scale is left out", 1, 0);
   scale("the scale is applied twice", t_.scale * t_.scale, 0);

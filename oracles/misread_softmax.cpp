@@ -144,10 +144,10 @@ void Keys::ranges() {
     sink_({"split", "a KV chunk counts twice", with(part, 1, 1), freedom});
     for (const bool both : {true, false}) {
       const auto [c, rest] = fitted(part, both);
-      sink_({"split", "a KV chunk is weighed wrongly", with(part, c, both ? c : 0), freedom + 3});
+      sink_({"split", "a KV chunk is weighed wrongly", with(part, c, both ? c : 0), freedom + 3, true});
     }
     const auto below = with(part, 0, fitted_below(part));
-    sink_({"split", "the row sum of a KV chunk is wrong", below, freedom + 3});
+    sink_({"split", "the row sum of a KV chunk is wrong", below, freedom + 3, true});
   }
   Part edges = empty(), starts = empty();
   for (std::int64_t begin = length; begin < n; begin += length) {
@@ -169,7 +169,7 @@ void Keys::single() {
     const auto [c, rest] = fitted(part, true);
     if (!(rest < best)) continue;
     best = rest;
-    guess = {"tail", "a single key is weighed wrongly", with(part, c, c), freedom + 2};
+    guess = {"tail", "a single key is weighed wrongly", with(part, c, c), freedom + 2, true};
     if (std::abs(c + 1) < 0.02) guess = {"tail", "a single key is left out", with(part, -1, -1), freedom};
     if (std::abs(c - 1) < 0.02) guess = {"split", "a single key counts twice", with(part, 1, 1), freedom};
   }
@@ -188,12 +188,12 @@ void Keys::prefixes() {
     if (above.second < best[0]) {
       best[0] = above.second;
       guess[0] = {"rescale", "the output up to some key is not scaled as what follows", with(before, above.first, 0),
-                  freedom + 2};
+                  freedom + 2, true};
     }
     if (both.second < best[1]) {
       best[1] = both.second;
       guess[1] = {"rescale", "all keys up to some key are not scaled as what follows",
-                  with(before, both.first, both.first), freedom + 2};
+                  with(before, both.first, both.first), freedom + 2, true};
     }
     if (std::abs(both.first + 1) < 0.01 && both.second < best[2]) {
       best[2] = both.second;
@@ -216,7 +216,7 @@ void Keys::factor() {
   std::vector<double> values = whole_.acc;
   for (double& v : values) v *= top / bottom;
   const char* suspect = c_.contract.chunks > 1 ? "split" : "rescale";
-  sink_({suspect, "the row sum is off by a factor", std::move(values), 5});
+  sink_({suspect, "the row sum is off by a factor", std::move(values), 5, true});
 }
 
 }  // namespace

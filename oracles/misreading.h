@@ -19,6 +19,7 @@ struct Guess {
   std::string words;           // the same for all rows that this bug would touch
   std::vector<double> values;  // [columns] what the kernel would have answered
   double freedom = 0;          // ln of the number of variants tried to find this one, + 2 per number fitted
+  bool vague = false;          // fits much that another guess may say more about
 };
 
 struct MisreadingContext {

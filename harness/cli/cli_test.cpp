@@ -416,5 +416,34 @@ TEST(Debug, WhatTheDebuggerRunsIsARun) {
   EXPECT_EQ(attest({"run", "--in-process", "--jobs", "1", "-b", "cpu:vec", "--case", kSmall}).code, 0);
 }
 
+// ---- explain, bench-accuracy
+
+TEST(Explain, NamesSuspectPlaceAndWhoStandsAloneInAHundredColumns) {
+  const Ended run = attest({"explain", "-b", "mutant:sink-dropped",
+                            "flash_attn_ext d=64 n_head=2 n_q=5 n_kv=80 kv=f16 sinks=uniform:2 data=normal:2"});
+  EXPECT_EQ(run.code, 1) << run.err;
+  EXPECT_THAT(run.out, AllOf(HasSubstr("\nverdict   FAIL\n"), HasSubstr("\nsuspect   sink: the sink is left out\n"),
+                             HasSubstr("goes away without sinks"), HasSubstr("\nalone     mutant:sink-dropped\n"),
+                             HasSubstr("seq 0  head 1")));
+  std::size_t longest = 0, start = run.out.find('\n') + 1;  // the first line is the case
+  for (std::size_t end = start; (end = run.out.find('\n', start)) != std::string::npos; start = end + 1) {
+    longest = std::max(longest, end - start);
+  }
+  EXPECT_LE(longest, 100U);
+}
+
+TEST(Explain, NamesTheArithmeticOfAPass) {
+  const Ended run = attest({"explain", "-b", "cpu:vec", "flash_attn_ext d=64 n_q=5 n_kv=80"});
+  EXPECT_EQ(run.code, 0) << run.err;
+  EXPECT_THAT(run.out, AllOf(HasSubstr("\nlike      f32 throughout\n"), HasSubstr("\nalone     nobody\n")));
+}
+
+TEST(BenchAccuracy, StandsBesideThePapersNumbersAndIsTheSameForASeed) {
+  const Ended run = attest({"bench-accuracy", "--rows", "8", "--seed", "1"});
+  EXPECT_EQ(run.code, 0) << run.err;
+  EXPECT_THAT(run.out, AllOf(HasSubstr("3.2e-4"), HasSubstr("1.9e-4"), HasSubstr("seed 1")));
+  EXPECT_EQ(run.out, attest({"bench-accuracy", "--rows", "8", "--seed", "1"}).out);
+}
+
 }  // namespace
 }  // namespace attest::testing

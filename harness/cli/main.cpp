@@ -114,6 +114,7 @@ int main(int argc, char** argv) {
   verbs.emplace_back("race", add_race(app));
   verbs.emplace_back("show", add_show(app));
   verbs.emplace_back("explain", add_explain(app));
+  verbs.emplace_back("bench-accuracy", add_accuracy(app));
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {

@@ -1,4 +1,5 @@
 // Suite quick over a real ggml build: every verdict that is not PASS is in the ledger of that release.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -53,6 +54,21 @@ TEST_F(RealGgml, FailsInQuickWhereTheLedgerSaysSoAndNowhereElse) {
   }
   EXPECT_GE(passed, 500);
   EXPECT_GE(known, 1) << "the ledger's entries are seen to fail";
+}
+
+TEST_F(RealGgml, VecPathIsToldByItsF16AccumulatorWhereVIsF16) {
+  for (const char* shape : {"d=64 n_head=2 n_q=5 n_kv=300", "d=128 n_head=4 n_head_kv=2 n_q=1 n_kv=200 softcap=10"}) {
+    const auto like = [&](const std::string& types) {
+      const Ended ended = attest({"explain", "--ggml", dir_.string(), "-b", "ggml:CPU,ref", "--no-hints",
+                                  fmt::format("flash_attn_ext {} {} data=normal:2", shape, types)});
+      EXPECT_EQ(ended.code, 0) << ended.out << ended.err;
+      return ended.out;
+    };
+    EXPECT_THAT(like("kv=f16"), HasSubstr("\nlike      Q rounded to f16 and an f16 accumulator\n")) << shape;
+    EXPECT_THAT(like("k=bf16 v=f16"), HasSubstr("\nlike      Q rounded to bf16 and an f16 accumulator\n")) << shape;
+    EXPECT_THAT(like("k=f16 v=f32"), HasSubstr("\nlike      Q rounded to f16\n")) << shape;
+    EXPECT_THAT(like("kv=f32"), HasSubstr("\nlike      f32 throughout\n")) << shape;
+  }
 }
 
 TEST_F(RealGgml, NightlyShowsItEveryTupleItTakesAndListsTheOthersWithItsReason) {

@@ -25,6 +25,7 @@ Verb add_run(CLI::App& app);
 Verb add_list(CLI::App& app);
 Verb add_show(CLI::App& app);
 Verb add_explain(CLI::App& app);
+Verb add_accuracy(CLI::App& app);
 Verb add_merge(CLI::App& app);
 Verb add_fuzz(CLI::App& app);
 Verb add_probe(CLI::App& app);
