@@ -140,7 +140,7 @@ TEST(Runner, ABackendThatReportsAnErrorIsError) {
   NiceMock<MockRunListener> listener;
   EXPECT_CALL(listener, on_verdict(AllOf(verdict_is(Verdict::ERROR), Field(&VerdictRecord::detail, "device lost"))));
   const Kernel lost = [](const AttentionInputs&, const MutableTensorView&) {
-    return Outcome{false, "device lost", "", 0, 0};
+    return Outcome{false, "device lost", 0, 0};
   };
   ASSERT_TRUE(run(plan_of({"flash_attn_ext"}), one_job(), backend_with(lost), {}, listener));
 }
@@ -173,7 +173,7 @@ Kernel just_above_suspect(int* runs, int from) {
       o[e] = static_cast<float>(budget.reference[e] + 0.5 * (budget.suspect[e] + budget.fail[e]));
       return Outcome{};
     }
-    return Outcome{false, "no element between the two budgets", "", 0, 0};
+    return Outcome{false, "no element between the two budgets", 0, 0};
   };
 }
 
@@ -201,7 +201,7 @@ Kernel wobbles(int* runs, int period) {
     write_truth(in, out);
     auto* last = reinterpret_cast<float*>(out.row(out.ne[1] - 1, out.ne[2] - 1, 0)) + out.ne[0] - 1;
     if (++*runs % period == 0) *last = std::nextafter(*last, 10.0F);
-    return Outcome{true, "", "", 0.5, 0.25};
+    return Outcome{true, "", 0.5, 0.25};
   };
 }
 
@@ -238,7 +238,7 @@ TEST(Runner, AnErrorInALaterRunIsFlakyAndNamesTheRun) {
   options.repeat = 3;
   const Kernel tires = [&runs](const AttentionInputs& in, const MutableTensorView& out) {
     write_truth(in, out);
-    return ++runs < 3 ? Outcome{} : Outcome{false, "device lost", "", 0, 0};
+    return ++runs < 3 ? Outcome{} : Outcome{false, "device lost", 0, 0};
   };
   NiceMock<MockRunListener> listener;
   EXPECT_CALL(listener, on_verdict(AllOf(verdict_is(Verdict::FLAKY), Field(&VerdictRecord::underlying, "ERROR"),
