@@ -205,7 +205,7 @@ h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .5rem}
 p{margin:.3rem 0}.dim{color:var(--dim)}code{font:12.5px/1.4 ui-monospace,monospace;overflow-wrap:anywhere}
 .figures{display:flex;gap:2.5rem;margin:1.2rem 0}.figures b{display:block;font-size:1.9rem;font-weight:600}
 table{border-collapse:collapse;width:100%}th{text-align:left;font-weight:600;color:var(--dim);font-size:.85rem}
-th,td{padding:.3rem .6rem;border-bottom:1px solid var(--line);vertical-align:top}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
+th,td{padding:.3rem .6rem;border-bottom:1px solid var(--line);vertical-align:top}td.n{white-space:nowrap}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
 tr:hover td{background:var(--tint)}.bad{color:var(--bad);font-weight:600}.good{color:var(--good)}
 td small{display:block;color:var(--dim)}
 )css";
