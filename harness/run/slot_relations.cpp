@@ -181,6 +181,14 @@ void Slot::settle_relations(std::size_t backend, Seat& seat, Result& result) {
   const RelationChoice& choice = board_.options().relations;
   VerdictRecord& record = result.record;
   if (choice.relations.empty() || record.verdict != Verdict::PASS || !result.compared) return;
+  if (!seat.key) {
+    if (choice.per_case > 0) return;
+    for (const Relation relation : choice.relations) {
+      record.relations_inapplicable.push_back(
+          fmt::format("{}: relations are about flash_attn_ext", info(relation).name));
+    }
+    return;
+  }
   const auto start = std::chrono::steady_clock::now();
   const std::vector<float> base = output_of(seat.c->problem, *seat.place);
   int tried = 0;
