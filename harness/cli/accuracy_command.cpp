@@ -90,8 +90,8 @@ int accuracy_verb(const AccuracyArguments& a) {
   }
   fmt::print("{:>12}   {:>30}   {:>12} {:>10} {:>6}\n\n", "paper", "", "3.2e-4", "1.9e-4", "1.7");
   fmt::print(
-      "Paper: FlashAttention-3, arXiv 2407.08608, table 3 (baseline FP16; FlashAttention-2 and -3 FP16), which\n"
-      "does not give its sizes. Standard: scores, normalised weights and output rounded to f16. Flash: weights\n"
+      "Paper: FlashAttention-3, arXiv 2407.08608, table 3 (baseline FP16; FlashAttention-2 and -3 FP16); the\n"
+      "sizes are ours. Standard: scores, normalised weights and output rounded to f16. Flash: weights\n"
       "of a tile of {} keys and output rounded to f16, all else f32. Both are emulated; no GPU is involved.\n",
       kTileKeys);
   return kOk;

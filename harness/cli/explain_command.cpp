@@ -37,6 +37,7 @@ void say(std::string_view label, std::string_view text) {
 struct Party {
   std::string name;
   RowValues values;
+  std::vector<double> slack;  // how far its stated contract, rounding of Q included, lets it be off; empty: not at all
 };
 
 RowValues rows_of(const Testimony& t, const AttentionProblem& p, const std::vector<Row>& rows) {
@@ -49,19 +50,36 @@ RowValues rows_of(const Testimony& t, const AttentionProblem& p, const std::vect
   return values;
 }
 
-// Largest difference of two parties in budgets of the rows; infinity where either is not finite.
+// How far a backend that states `contract` may be from the answer to the question as it stands.
+std::vector<double> slack_of(const ArithmeticContract& contract, Key& key, const std::vector<Row>& rows,
+                             const RowValues& exact) {
+  std::vector<double> slack;
+  for (const RowBudget& b : ErrorBudget(key.emulated(contract.q_rounding), contract, key.generic()).rows(rows)) {
+    for (std::size_t e = 0; e < b.fail.size(); ++e) {
+      slack.push_back(b.fail[e] + std::abs(b.reference[e] - exact[slack.size()]));
+    }
+  }
+  return slack;
+}
+
+// Largest difference of two parties over the larger slack of the two, or over `budget`; infinity where either is not
+// finite.
 double distance(const Party& a, const Party& b, const std::vector<double>& budget) {
   double most = 0;
   for (std::size_t i = 0; i < budget.size(); ++i) {
     const double d = std::abs(a.values[i] - b.values[i]);
     if (!std::isfinite(d)) return std::numeric_limits<double>::infinity();
-    if (d > 0) most = std::max(most, budget[i] > 0 ? d / budget[i] : std::numeric_limits<double>::infinity());
+    double allowed = a.slack.empty() && b.slack.empty() ? budget[i] : 0;
+    if (!a.slack.empty()) allowed = std::max(allowed, a.slack[i]);
+    if (!b.slack.empty()) allowed = std::max(allowed, b.slack[i]);
+    if (d > 0) most = std::max(most, allowed > 0 ? d / allowed : std::numeric_limits<double>::infinity());
   }
   return most;
 }
 
 void print_matrix(const std::vector<Party>& parties, const std::vector<double>& budget, std::size_t rows) {
-  fmt::print("\nLargest difference between parties, in budgets ({} rows; above 1 they disagree)\n", rows);
+  fmt::print("\nLargest difference of two parties over what the larger stated contract of the two allows ({} rows)\n",
+             rows);
   std::string head = fmt::format("{:<22}", "");
   for (std::size_t i = 0; i < parties.size(); ++i) head += fmt::format("{:>9}", static_cast<char>('A' + i));
   fmt::print("{}\n", head);
@@ -114,18 +132,16 @@ void compare_parties(const ExplainArguments& a, const BackendEnvironment& enviro
     if (rows.size() < kMatrixRows && std::find(rows.begin(), rows.end(), row) == rows.end()) rows.push_back(row);
   }
   const EmulatedInputs& q = key.emulated(mine.contract.q_rounding);
-  std::vector<double> budget;
-  for (const RowBudget& b : ErrorBudget(q, mine.contract, key.generic()).rows(rows)) {
-    budget.insert(budget.end(), b.fail.begin(), b.fail.end());
-  }
-  std::vector<Party> parties{{mine.record.backend, rows_of(mine, p, rows)},
-                             {"scalar oracle", scalar_oracle(q.inputs(), rows, q.score_correction())},
-                             {"eigen:f64", eigen_reference<double>(q.inputs(), rows, q.score_correction())},
-                             {"eigen:f32", eigen_reference<float>(q.inputs(), rows, q.score_correction())}};
+  const RowValues exact = eigen_reference<double>(key.inputs(), rows);
+  const std::vector<double> budget = slack_of(mine.contract, key, rows, exact);
+  std::vector<Party> parties{{mine.record.backend, rows_of(mine, p, rows), budget},
+                             {"scalar oracle", scalar_oracle(q.inputs(), rows, q.score_correction()), {}},
+                             {"eigen:f64", eigen_reference<double>(q.inputs(), rows, q.score_correction()), {}},
+                             {"eigen:f32", eigen_reference<float>(q.inputs(), rows, q.score_correction()), {}}};
   for (const std::string& name : witnesses(a, environment)) {
     Interview other(name, maker);
     const auto t = other.ask(c, key);
-    if (t && t->compared) parties.push_back({name, rows_of(*t, p, rows)});
+    if (t && t->compared) parties.push_back({name, rows_of(*t, p, rows), slack_of(t->contract, key, rows, exact)});
     if (t && !t->compared) say("note", fmt::format("{}: {}", name, info(t->record.verdict).name));
   }
   print_matrix(parties, budget, rows.size());
