@@ -44,7 +44,6 @@ class Relater {
   Relater(const Case& c, const AttentionInputs& base) : c_(c), p_(c.problem), base_(base), random_(c.seed, kStream) {}
 
   Experiments relate(Relation relation) {
-    if (c_.op != "flash_attn_ext") return no("relations are of flash_attn_ext alone");
     switch (relation) {
       case Relation::hidden:
         return hidden();

@@ -393,6 +393,29 @@ TEST(Relations, AnErrorInAVariantIsTheCasesVerdictAndNamesTheRelation) {
   EXPECT_THAT(record.relations_broken, ElementsAre("threads"));
 }
 
+TEST(Relations, DoNotApplyToOtherOps) {
+  const Kernel ones = [](const AttentionInputs&, const MutableTensorView& out) {
+    std::fill_n(reinterpret_cast<float*>(out.data), out.elements(), 1.0F);
+    return Outcome{};
+  };
+  const VerdictRecord record = record_of("soft_max_ext n_q=3 n_kv=1", ones, {{Relation::again}});
+  EXPECT_EQ(info(record.verdict).name, "PASS") << record.detail;
+  EXPECT_THAT(record.relations_inapplicable, ElementsAre("again: relations are of flash_attn_ext"));
+}
+
+TEST(Relations, AFindingOfASimulatorInAVariantKeepsItsVerdict) {
+  const Kernel races = [](const AttentionInputs& in, const MutableTensorView& out) {
+    write_truth(in, out);
+    Outcome outcome;
+    outcome.ok = in.problem->threads != 2;
+    if (!outcome.ok) outcome.finding = info(Verdict::FLAKY).name;
+    return outcome;
+  };
+  const VerdictRecord record = record_of("flash_attn_ext d=16 n_kv=9", races, {{Relation::threads}});
+  EXPECT_EQ(record.verdict, Verdict::FLAKY);
+  EXPECT_THAT(record.relations_broken, ElementsAre("threads"));
+}
+
 TEST(Relations, AreNotTriedOnACaseThatFails) {
   const VerdictRecord record =
       record_of("flash_attn_ext d=16 n_kv=9", wrong_if([](const auto&) { return true; }), {all_relations()});

@@ -189,6 +189,12 @@ void Slot::post(std::size_t backend, Seat& seat) {
   subjects_[backend]->post(seat.index, *seat.place, *seat.c, seat.line);
 }
 
+Fault Slot::finding(const std::string& text) {
+  const auto line_break = std::min(text.find('\n'), text.size());
+  const auto named = verdict_from_name(text.substr(0, line_break));
+  return {named.value_or(Verdict::ERROR), text.substr(std::min(line_break + 1, text.size()))};
+}
+
 Slot::Result Slot::collect(std::size_t backend, Seat& seat) {
   Result result{blank(backend, seat)};
   VerdictRecord& record = result.record;
@@ -219,9 +225,8 @@ Slot::Result Slot::collect(std::size_t backend, Seat& seat) {
       verdict(Verdict::ERROR, answer.text);
       return result;
     case SubjectAnswer::Kind::found: {
-      const auto line_break = std::min(answer.text.find('\n'), answer.text.size());
-      const auto named = verdict_from_name(answer.text.substr(0, line_break));
-      verdict(named.value_or(Verdict::ERROR), answer.text.substr(std::min(line_break + 1, answer.text.size())));
+      const Fault fault = finding(answer.text);
+      verdict(fault.verdict, fault.detail);
       return result;
     }
     case SubjectAnswer::Kind::interrupted:

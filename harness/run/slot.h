@@ -40,9 +40,9 @@ class Slot {
   struct Result {
     VerdictRecord record;
     bool suspect = false;
-    bool compared = false;     // the backend ran to its end and its output was judged
-    bool finished = true;      // false: the subject is gone
-    bool interrupted = false;  // no verdict: the run is being stopped
+    bool compared = false;             // the backend ran to its end and its output was judged
+    bool finished = true;              // false: the subject is gone
+    bool interrupted = false;          // no verdict: the run is being stopped
     ArithmeticContract contract = {};  // where compared
   };
 
@@ -50,6 +50,7 @@ class Slot {
   void run_batch(const std::vector<const Case*>& cases);
   void run_on(std::size_t backend, std::vector<Seat>& seats);
   void post(std::size_t backend, Seat& seat);
+  static Fault finding(const std::string& text);  // of an answer `found`
   Result collect(std::size_t backend, Seat& seat);
   // Runs a case alone in the spare place; restarts the subject where it is gone.
   Result run_alone(std::size_t backend, const Case& c);
@@ -77,7 +78,8 @@ class Slot {
                   const std::vector<float>& other, SubjectAnswer& answer);
   SubjectAnswer run_variant(std::size_t backend, std::size_t place, const Variant& variant, const AttentionInputs& base,
                             VariantAnswer& result);
-  // Waits for what was posted. A red zone that does not hold is `failed`; `failed` and `fault` have their verdict.
+  // Waits for what was posted. A red zone that does not hold is `failed`; `failed`, `found` and `fault` have their
+  // verdict.
   SubjectAnswer run_posted(std::size_t backend, const Place& place, const Case& c, ArithmeticContract& contract);
 
   static constexpr std::size_t kPlaces = 16;           // for a batch

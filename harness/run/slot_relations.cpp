@@ -60,6 +60,7 @@ SubjectAnswer Slot::run_posted(std::size_t backend, const Place& place, const Ca
   const bool gone = answer.kind == SubjectAnswer::Kind::fault || answer.kind == SubjectAnswer::Kind::interrupted;
   if (gone) alive_[backend] = false;
   if (answer.kind == SubjectAnswer::Kind::failed) answer.fault = {Verdict::ERROR, answer.text};
+  if (answer.kind == SubjectAnswer::Kind::found) answer.fault = finding(answer.text);
   if (answer.kind == SubjectAnswer::Kind::done && !place.red_zones_hold(kRedZone)) {
     answer.kind = SubjectAnswer::Kind::failed;
     answer.fault = {Verdict::OOB, "bytes next to the output were written"};
@@ -181,11 +182,9 @@ void Slot::settle_relations(std::size_t backend, Seat& seat, Result& result) {
   const RelationChoice& choice = board_.options().relations;
   VerdictRecord& record = result.record;
   if (choice.relations.empty() || record.verdict != Verdict::PASS || !result.compared) return;
-  if (!seat.key) {
-    if (choice.per_case > 0) return;
-    for (const Relation relation : choice.relations) {
-      record.relations_inapplicable.push_back(
-          fmt::format("{}: relations are about flash_attn_ext", info(relation).name));
+  if (!seat.key) {  // an op with a judge of its own
+    for (const Relation relation : choice.per_case > 0 ? std::vector<Relation>{} : choice.relations) {
+      record.relations_inapplicable.push_back(fmt::format("{}: relations are of flash_attn_ext", info(relation).name));
     }
     return;
   }
