@@ -92,14 +92,10 @@ struct PrescaledQ : OutsideFault {
   static void promise(ArithmeticContract& c) { c.u_q = kUnitF32; }
 };
 struct Exp2Softmax : Fault {
-  static constexpr float kLog2e = 1.44269504F;
-  static constexpr bool kEditsLogits = true, kEditsExp = true;
-  static float logit(const Primitives& simd, float score, float cap, float slope, float mask) {
-    return kLog2e * Production::logit(simd, score, cap, slope, mask);
-  }
-  static float sink(const TensorView& sinks, const RowPlace& at) { return kLog2e * Production::sink(sinks, at); }
-  static float exp(const Primitives&, float x) { return std::exp2(x); }
-  static void promise(ArithmeticContract& c) { c.u_z = kUnitF32; }
+  static constexpr bool kEditsExp = true;
+  // The difference to the maximum is scaled, not the logit: log2(e) times a bias of -3.4e38 is no number.
+  static float exp(const Primitives&, float x) { return std::exp2(1.44269504F * x); }
+  static void promise(ArithmeticContract&) {}
 };
 struct LazyRescale : Fault {
   static float next_max(float max, float logit) { return max == -kInfinity || logit > max + 5.5F ? logit : max; }
