@@ -14,6 +14,7 @@ class MockBackend : public Backend {
   MOCK_METHOD(std::string, name, (), (const, override));
   MOCK_METHOD(std::string, description, (), (const, override));
   MOCK_METHOD(std::string, build_id, (), (const, override));
+  bool has_op(Op) const override { return true; }
   MOCK_METHOD(Support, supports, (const AttentionProblem&), (const, override));
   MOCK_METHOD(ArithmeticContract, contract, (const AttentionProblem&), (const, override));
   MOCK_METHOD(Outcome, run, (const AttentionInputs&, const MutableTensorView&), (override));

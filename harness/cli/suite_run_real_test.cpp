@@ -72,7 +72,8 @@ TEST_F(RealGgml, VecPathIsToldByItsF16AccumulatorWhereVIsF16) {
 }
 
 TEST_F(RealGgml, NightlyShowsItEveryTupleItTakesAndListsTheOthersWithItsReason) {
-  const Ended ended = attest({"coverage", "--ggml", dir_.string(), "--suite", "nightly", "-b", "ggml:CPU"});
+  const Ended ended =
+      attest({"coverage", "--ggml", dir_.string(), "--suite", "nightly", "-b", "ggml:CPU", "--blindness", "off"});
   EXPECT_EQ(ended.code, 0) << ended.out << ended.err;
   const auto answer = ended.out.find("ggml:CPU: takes");
   ASSERT_NE(answer, std::string::npos) << ended.out;
