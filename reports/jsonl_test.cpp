@@ -131,5 +131,22 @@ TEST(Jsonl, AppendEndsALineThatAKillCutShort) {
   EXPECT_EQ(file.text(), "{\"run\":1}\n{\"verdi\n{\"started\":\"x\",\"case_id\":\"1\",\"backend\":\"b\"}\n");
 }
 
+TEST(Jsonl, ASecondWriterIsRefusedAndDestroysNothing) {
+  TempFile file;
+  auto first = JsonlReporter::open(file.path(), FileMode::replace);
+  ASSERT_TRUE(first);
+  (*first)->on_start({});
+  const std::string recorded = file.text();
+  ASSERT_NE(recorded, "");
+  for (const FileMode mode : {FileMode::replace, FileMode::append}) {
+    const auto second = JsonlReporter::open(file.path(), mode);
+    ASSERT_FALSE(second);
+    EXPECT_THAT(second.error().text(), HasSubstr("another process is writing it"));
+  }
+  EXPECT_EQ(file.text(), recorded);
+  first->reset();
+  EXPECT_TRUE(JsonlReporter::open(file.path(), FileMode::append));
+}
+
 }  // namespace
 }  // namespace attest

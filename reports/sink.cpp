@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -53,10 +54,18 @@ bool FdSink::is_terminal() const { return isatty(fd_) == 1; }
 
 Expected<std::unique_ptr<Sink>> open_file_sink(const std::filesystem::path& path, FileMode mode) {
   const bool cut = mode == FileMode::append && last_line_is_cut(path);
-  const int flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | (mode == FileMode::replace ? O_TRUNC : 0);
-  const int fd = open(path.c_str(), flags, 0644);
+  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   if (fd < 0) return system_failure("open", path.string(), errno);
   auto sink = std::make_unique<FdSink>(FdSink::owning(fd, path.string()));
+  // Before the file is emptied: what another process is recording must not be lost. Where there are no locks (some
+  // network file systems) there is no such protection.
+  if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    return harness_error(fmt::format("cannot write {}: another process is writing it", path.string()));
+  }
+  std::error_code none;
+  if (mode == FileMode::replace && std::filesystem::is_regular_file(path, none) && ftruncate(fd, 0) != 0) {
+    return system_failure("empty", path.string(), errno);
+  }
   if (cut) {
     if (auto written = sink->write("\n"); !written) return Unexpected(written.error());
   }

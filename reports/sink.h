@@ -57,7 +57,8 @@ class StringSink : public Sink {
 };
 
 // replace: an empty file. append: behind what is there; a last line cut short by a kill is ended first, so that the
-// next object starts on a line of its own.
+// next object starts on a line of its own. The file is locked for as long as the sink lives: a second writer gets an
+// error, and what the first one wrote stays.
 enum class FileMode { replace, append };
 Expected<std::unique_ptr<Sink>> open_file_sink(const std::filesystem::path& path, FileMode mode);
 

@@ -220,7 +220,10 @@ int run_verb(const RunArguments& a, const std::string& command) {
   std::vector<RunListener*> listeners{&watcher, &progress};
   std::unique_ptr<JsonlReporter> jsonl;
   RecordFile earlier;
+  std::uintmax_t size_read = 0;
   if (!a.resume.empty()) {
+    std::error_code missing;  // then the size is -1, and of no interest
+    size_read = std::filesystem::file_size(a.resume, missing);
     auto read = earlier_part(a.resume);
     if (!read) return report(read.error());
     earlier = std::move(*read);
@@ -229,6 +232,13 @@ int run_verb(const RunArguments& a, const std::string& command) {
   if (const std::string& path = a.resume.empty() ? a.jsonl : a.resume; !path.empty()) {
     auto opened = JsonlReporter::open(path, a.resume.empty() ? FileMode::replace : FileMode::append);
     if (!opened) return report(opened.error());
+    // Locked from here on. The reporter may have ended a line that a kill cut short.
+    std::error_code not_a_file;
+    const std::uintmax_t size = std::filesystem::file_size(path, not_a_file);
+    if (!a.resume.empty() && !not_a_file && size > size_read + 1) {
+      const Expected<void> busy = harness_error(path + " was just written by another process: try again");
+      return report(busy.error());
+    }
     jsonl = std::move(*opened);
     listeners.push_back(jsonl.get());
   }
@@ -267,7 +277,8 @@ std::string command_line(const RunArguments& a) {
 Verb add_run(CLI::App& app) {
   auto a = std::make_shared<RunArguments>();
   CLI::App* run = app.add_subcommand("run", "compare backends with both references over a suite, a file or one line");
-  run->add_option("-o,--op", a->op, "only cases of this op: flash_attn_ext, soft_max_ext, set_rows, kv_decode, or in upper case");
+  run->add_option("-o,--op", a->op,
+                  "only cases of this op: flash_attn_ext, soft_max_ext, set_rows, kv_decode, or in upper case");
   run->add_option("-b,--backend", a->backends,
                   "backend, repeatable: cpu:vec, cpu:tiled, ggml:CPU,ref ... (attest list backends); default: every "
                   "available one")
