@@ -3,13 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cstdint>
 #include <limits>
-#include <optional>
 
 #include "backends/metal/kernels/attention_args.h"
-#include "cases/embedded_files.h"
+#include "backends/metal/packing.h"
 
 namespace attest::metal {
 namespace {
@@ -23,40 +21,12 @@ constexpr std::int64_t kVecSimdgroups = 4;
 constexpr std::int64_t kKeysPerSplit = 512;
 constexpr std::int64_t kMaxSplits = 32;
 
-// Numbers of the types in the kernels (load.metal).
-std::optional<int> type_number(DType type) {
-  constexpr std::array<DType, 9> types{DType::f32,  DType::f16,  DType::bf16, DType::q8_0,  DType::q4_0,
-                                       DType::q4_1, DType::q5_0, DType::q5_1, DType::iq4_nl};
-  const auto found = std::find(types.begin(), types.end(), type);
-  if (found == types.end()) return std::nullopt;
-  return static_cast<int>(found - types.begin());
-}
-
 bool is_vec(const AttentionProblem& p, const AttentionOptions& o) {
   return o.kernel == AttentionKernel::pick ? p.n_q < kTileQueries : o.kernel == AttentionKernel::vec;
 }
 
 std::int64_t splits(const AttentionProblem& p) {
   return std::clamp<std::int64_t>((p.n_kv + kKeysPerSplit - 1) / kKeysPerSplit, 1, kMaxSplits);
-}
-
-std::int64_t element_alignment(DType type) { return type == DType::f32 ? 4 : 2; }
-
-// Every element at a multiple of its size? Block types hold halves and bytes.
-bool aligned(const TensorView& t) {
-  if (!t.present()) return true;
-  const std::int64_t size = element_alignment(t.dtype);
-  bool fits = reinterpret_cast<std::uintptr_t>(t.data) % static_cast<std::uintptr_t>(size) == 0;
-  for (std::size_t i = 1; i < 4; ++i) fits = fits && t.nb[i] % size == 0;
-  return fits;
-}
-
-// From the first byte to the last, both included; strides are not negative.
-std::size_t span_bytes(const TensorShape& t) {
-  if (t.elements() == 0) return 0;
-  std::int64_t bytes = row_bytes(t.dtype, t.ne[0]);
-  for (std::size_t i = 1; i < 4; ++i) bytes += (t.ne[i] - 1) * t.nb[i];
-  return static_cast<std::size_t>(bytes);
 }
 
 AttentionArgs arguments(const AttentionInputs& in, const AttentionOptions& options, std::int64_t n_splits) {
@@ -81,14 +51,13 @@ AttentionArgs arguments(const AttentionInputs& in, const AttentionOptions& optio
 
 std::vector<FunctionConstantValue> constants(const AttentionInputs& in, const AttentionOptions& options) {
   const AttentionProblem& p = *in.problem;
-  const int mask = !in.mask.present() ? 0 : in.mask.dtype == DType::f16 ? 1 : 2;
   const bool bytewise = !aligned(in.q) || !aligned(in.k) || !aligned(in.v) || !aligned(in.mask);
   const auto flag = [](bool b) { return b ? 1.0 : 0.0; };
   return {{0, 'i', static_cast<double>(p.d_k)},
           {1, 'i', static_cast<double>(p.d_v)},
           {2, 'i', static_cast<double>(*type_number(p.k_type))},
           {3, 'i', static_cast<double>(*type_number(p.v_type))},
-          {4, 'i', static_cast<double>(mask)},
+          {4, 'i', static_cast<double>(mask_number(in.mask))},
           {5, 'b', flag(in.sinks.present())},
           {6, 'b', flag(p.softcap > 0)},
           {7, 'b', flag(p.max_bias > 0)},
@@ -96,28 +65,10 @@ std::vector<FunctionConstantValue> constants(const AttentionInputs& in, const At
           {9, 'b', flag(options.vskip > 0)}};
 }
 
-std::size_t floats(std::int64_t n) { return (static_cast<std::size_t>(n) * sizeof(float) + 15) / 16 * 16; }
-
-Size3 size(std::int64_t x, std::int64_t y, std::int64_t z) {
-  return {static_cast<std::uint32_t>(x), static_cast<std::uint32_t>(y), static_cast<std::uint32_t>(z)};
-}
-
-Argument tensor(int index, const TensorView& t) { return Argument::of(index, t.data, t.present() ? span_bytes(t) : 0); }
-
 }  // namespace
 
 std::string attention_library() {
-  std::string text = "#include <metal_stdlib>\n";
-  for (const std::string_view name : {"attention_args.h", "load.metal", "vec.metal", "tiled.metal"}) {
-    for (const EmbeddedFile& file : embedded_metal_kernels()) {
-      if (file.name != name) continue;
-      std::string part = file.text();
-      // There is one text, included once.
-      if (const auto at = part.find("#pragma once"); at != std::string::npos) part.replace(at, 12, "");
-      text += fmt::format("#line 1 \"{}\"\n{}", name, part);
-    }
-  }
-  return text;
+  return kernel_library({"attention_args.h", "load.metal", "vec.metal", "tiled.metal"});
 }
 
 Support attention_support(const AttentionProblem& p) {
@@ -142,9 +93,8 @@ ArithmeticContract attention_contract(const AttentionProblem& p, const Attention
   ArithmeticContract c;  // f32 throughout, nothing rounded in between
   const bool vec = is_vec(p, options);
   c.set_path(vec ? (splits(p) > 1 ? "vec-split" : "vec") : "tiled");
-  // Metal's precise functions: exp within 4 ulp, tanh within 5.
-  c.eps_exp = 0x1p-21;
-  c.eps_tanh = 0x1.4p-21;
+  c.eps_exp = kEpsExp;
+  c.eps_tanh = kEpsTanh;
   c.tile = kTileKeys;
   c.chunks = vec ? splits(p) * kVecSimdgroups : 1;  // every simdgroup keeps a maximum, a sum and an output of its own
   c.order = SumOrder::unknown;
@@ -165,34 +115,34 @@ void plan_attention(const AttentionInputs& in, const MutableTensorView& out, con
   Dispatch d;
   d.constants = constants(in, options);
   d.arguments = {Argument::value(0, arguments(in, options, n_splits)),
-                 tensor(1, in.q),
-                 tensor(2, in.k),
-                 tensor(3, in.v),
-                 tensor(4, in.mask),
-                 tensor(5, in.sinks),
+                 tensor_argument(1, in.q),
+                 tensor_argument(2, in.k),
+                 tensor_argument(3, in.v),
+                 tensor_argument(4, in.mask),
+                 tensor_argument(5, in.sinks),
                  Argument::of(6, work.slopes.data(), 4 * work.slopes.size()),
                  Argument::output(7, out.data, span_bytes(out))};
   if (!is_vec(p, options)) {
     const std::int64_t d_k8 = (p.d_k + 7) / 8 * 8;
     d.function = "attention_tiled";
-    d.threadgroups = size((p.n_q + kTileQueries - 1) / kTileQueries, p.n_head, p.n_seq);
-    d.threads = size(32 * kTiledSimdgroups, 1, 1);
+    d.threadgroups = size3((p.n_q + kTileQueries - 1) / kTileQueries, p.n_head, p.n_seq);
+    d.threads = size3(32 * kTiledSimdgroups, 1, 1);
     d.threadgroup_memory = {floats(kTileQueries * d_k8 + kTileQueries * kTileKeys + 64 + kTileQueries +
                                    kTiledSimdgroups * 8 * kStageColumns)};
     work.dispatches = {std::move(d)};
     return;
   }
   d.function = "attention_vec";
-  d.threadgroups = size(n_splits, p.n_q, p.n_head * p.n_seq);
-  d.threads = size(32 * kVecSimdgroups, 1, 1);
+  d.threadgroups = size3(n_splits, p.n_q, p.n_head * p.n_seq);
+  d.threads = size3(32 * kVecSimdgroups, 1, 1);
   d.threadgroup_memory = {
       floats(p.d_k + 32 * kVecSimdgroups + (2 * kVecSimdgroups + 3) / 4 * 4 + kVecSimdgroups * p.d_v)};
   d.arguments.push_back(Argument::output(8, work.partial.data(), work.partial.size()));
   work.dispatches = {d};
   if (n_splits == 1) return;
   d.function = "attention_reduce";
-  d.threadgroups = size(1, p.n_q, p.n_head * p.n_seq);
-  d.threads = size(32, 1, 1);
+  d.threadgroups = size3(1, p.n_q, p.n_head * p.n_seq);
+  d.threads = size3(32, 1, 1);
   d.threadgroup_memory.clear();
   work.dispatches.push_back(std::move(d));
 }

@@ -6,8 +6,11 @@
 #include <charconv>
 #include <chrono>
 #include <new>
+#include <numeric>
 
+#include "backends/decode_loop.h"
 #include "backends/metal/attention.h"
+#include "backends/metal/rows.h"
 #include "backends/metal/sim/sim_device.h"
 #include "cases/grammar/lexer.h"
 
@@ -31,17 +34,56 @@ class MetalBackend final : public Backend {
   std::string name() const override { return name_; }
   std::string description() const override { return std::string(kSimDescription); }
   std::string build_id() const override { return "attest " ATTEST_VERSION " " + device_->build_id(); }
-  Support supports(const AttentionProblem& problem) const override { return metal::attention_support(problem); }
+  bool has_op(Op) const override { return true; }
+  Support supports(const AttentionProblem& problem) const override {
+    if (problem.op == Op::flash_attn_ext) return metal::attention_support(problem);
+    return metal::rows_support(problem);
+  }
   ArithmeticContract contract(const AttentionProblem& problem) const override {
+    if (problem.op == Op::kv_decode) {
+      return decode_contract(problem, [this](const AttentionProblem& step) { return contract(step); });
+    }
+    if (problem.op != Op::flash_attn_ext) return metal::rows_contract(problem);
     return metal::attention_contract(problem, options_);
   }
 
   Outcome run(const AttentionInputs& inputs, const MutableTensorView& out) override {
+    if (inputs.problem->op == Op::kv_decode) return decode(inputs, out);
+    return timed([&] {
+      switch (inputs.problem->op) {
+        case Op::set_rows:
+          return metal::plan_set_rows(inputs, out, work_);
+        case Op::soft_max_ext:
+          return metal::plan_soft_max(inputs, out, work_);
+        default:
+          return metal::plan_attention(inputs, out, options_, work_);
+      }
+    });
+  }
+
+ private:
+  Outcome decode(const AttentionInputs& inputs, const MutableTensorView& out) {
+    return decode_loop(inputs, out, [this](const DecodeCall& call) {
+      return timed([&] {
+        rows_.resize(static_cast<std::size_t>(call.new_k.ne[1]));
+        std::iota(rows_.begin(), rows_.end(), static_cast<std::int32_t>(call.position));
+        const auto bytes = static_cast<std::int64_t>(4 * rows_.size());
+        const metal::RowIndices indices{rows_.data(), true, bytes, bytes};
+        metal::plan_attention(call.inputs, call.out, options_, work_);
+        work_.dispatches.insert(work_.dispatches.begin(), {metal::plan_store(call.new_k, indices, call.k_cache),
+                                                           metal::plan_store(call.new_v, indices, call.v_cache)});
+      });
+    });
+  }
+
+  // Runs what `plan` puts into work_.
+  template <class Plan>
+  Outcome timed(Plan&& plan) {
     Outcome outcome;
     const auto start = std::chrono::steady_clock::now();
     try {
-      metal::plan_attention(inputs, out, options_, work_);
-      const auto result = device_->run(work_.dispatches);
+      plan();
+      const auto result = run_work();
       if (!result) {
         outcome.ok = false;
         outcome.error = "metal: " + result.error().text();
@@ -57,7 +99,20 @@ class MetalBackend final : public Backend {
     return outcome;
   }
 
- private:
+  // The library of the other ops is made when the first of them is asked for.
+  Expected<metal::DispatchResult> run_work() {
+    const bool needs_rows = std::any_of(work_.dispatches.begin(), work_.dispatches.end(), [](const auto& d) {
+      return d.function == "set_rows" || d.function == "soft_max";
+    });
+    if (needs_rows && !has_rows_) {
+      if (auto loaded = device_->load(metal::kRowsLibrary, metal::rows_library()); !loaded) {
+        return Unexpected(loaded.error());
+      }
+      has_rows_ = true;
+    }
+    return device_->run(work_.dispatches);
+  }
+
   static void report(const metal::DispatchResult& result, Outcome& outcome) {
     if (result.findings.empty()) return;
     outcome.ok = false;
@@ -69,6 +124,8 @@ class MetalBackend final : public Backend {
   std::unique_ptr<metal::Device> device_;
   metal::AttentionOptions options_;
   metal::AttentionWork work_;
+  std::vector<std::int32_t> rows_;  // indices of a step of kv_decode
+  bool has_rows_ = false;
 };
 
 Expected<metal::RunOrder> read_order(const std::string& text) {

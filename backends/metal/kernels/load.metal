@@ -14,7 +14,9 @@ constant bool FC_bytewise [[function_constant(8)]];  // some tensor is not align
 constant bool FC_vskip [[function_constant(9)]];
 
 // The numbers of the storage types in FC_k_type and FC_v_type.
-enum StorageType { type_f32, type_f16, type_bf16, type_q8_0, type_q4_0, type_q4_1, type_q5_0, type_q5_1, type_iq4_nl };
+enum StorageType {
+  type_f32, type_f16, type_bf16, type_q8_0, type_q4_0, type_q4_1, type_q5_0, type_q5_1, type_iq4_nl, type_q1_0, type_q2_0
+};
 
 constant float iq4_nl_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 
@@ -77,6 +79,16 @@ inline float4 load4(device const uchar* row, int type, int i) {
     case type_q5_1: {
       device const uchar* b = row + 24 * block;
       return load_f16(b) * float4(nibbles(b + 8, j) | fifth_bits(b + 4, j)) + load_f16(b + 2);
+    }
+    case type_q1_0: {  // 128 signs in a block
+      device const uchar* b = row + 18 * (i / 32);
+      const uint bits = uint(b[2 + i % 32 / 2]) >> uint(i % 2 * 4);
+      return load_f16(b) * (float4(uint4(bits, bits >> 1, bits >> 2, bits >> 3) & 1u) * 2.0f - 1.0f);
+    }
+    case type_q2_0: {  // 64 codes of two bits
+      device const uchar* b = row + 18 * (i / 16);
+      const uint bits = b[2 + i % 16];
+      return load_f16(b) * (float4(uint4(bits, bits >> 2, bits >> 4, bits >> 6) & 3u) - 1.0f);
     }
     default: {
       device const uchar* b = row + 18 * block;

@@ -1,4 +1,4 @@
-// Runs the attention kernels, as they stand or with a change in their text, on the simulator: for tests.
+// Runs our kernels, as they stand or with a change in their text, on the simulator: for tests.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "backends/metal/attention.h"
+#include "backends/metal/rows.h"
 #include "backends/metal/sim/sim_device.h"
 #include "cases/case.h"
 #include "cases/inputs.h"
@@ -25,7 +26,10 @@ class AttentionBench {
       ADD_FAILURE() << device.error().text();
       return;
     }
-    const auto loaded = (*device)->load(kAttentionLibrary, library);
+    // The other ops' library beside it, unless it is the one that is changed.
+    const bool changes_rows = library.find("\"rows.metal\"") != std::string::npos;
+    auto loaded = (*device)->load(changes_rows ? kRowsLibrary : kAttentionLibrary, library);
+    if (loaded && !changes_rows) loaded = (*device)->load(kRowsLibrary, rows_library());
     if (!loaded) {
       ADD_FAILURE() << loaded.error().text();
       return;
@@ -43,7 +47,16 @@ class AttentionBench {
     if (!device_) return answer;
     fill_output(in.the_case(), in.plan(), in.buffers());
     AttentionWork work;
-    plan_attention(in.inputs(), in.output(), options, work);
+    switch (in.the_case().problem.op) {
+      case Op::set_rows:
+        plan_set_rows(in.inputs(), in.output(), work);
+        break;
+      case Op::soft_max_ext:
+        plan_soft_max(in.inputs(), in.output(), work);
+        break;
+      default:
+        plan_attention(in.inputs(), in.output(), options, work);
+    }
     const auto result = device_->run(work.dispatches);
     if (!result) {
       ADD_FAILURE() << result.error().text();
