@@ -8,6 +8,8 @@
 #include <bit>
 #include <cstring>
 
+#include "cases/half_bits.h"
+
 namespace attest {
 namespace {
 
@@ -109,7 +111,7 @@ double array_value(const StoredArray& array, std::int64_t index) {
     case ArrayType::bf16: {
       std::uint16_t bits = 0;
       std::memcpy(&bits, at, sizeof bits);
-      return array.type == ArrayType::f16 ? f16_to_f32(bits) : bf16_to_f32(bits);
+      return array.type == ArrayType::f16 ? f16_bits_to_f32(bits) : bf16_bits_to_f32(bits);
     }
   }
   return 0;
