@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -33,7 +34,9 @@ std::string parse_error(const std::string& file) {
 
 class NpyFile : public ::testing::Test {
  protected:
-  NpyFile() : dir_(fs::path(::testing::TempDir()) / "npy_test") { fs::create_directories(dir_); }
+  NpyFile() : dir_(fs::path(::testing::TempDir()) / ("npy_test." + std::to_string(getpid()))) {
+    fs::create_directories(dir_);
+  }
   ~NpyFile() override { fs::remove_all(dir_); }
   std::string path(const char* name) const { return (dir_ / name).string(); }
 

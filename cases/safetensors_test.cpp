@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <string>
@@ -30,7 +31,9 @@ std::string tensor(const std::string& name, const std::string& dtype, const std:
 }
 
 TEST(Safetensors, ReadsNamesTypesAndBytes) {
-  const std::string path = (std::filesystem::path(::testing::TempDir()) / "attest_test.safetensors").string();
+  const std::string path =
+      (std::filesystem::path(::testing::TempDir()) / ("attest_test." + std::to_string(getpid()) + ".safetensors"))
+          .string();
   const std::string header = R"({"__metadata__":{"format":"pt"},)" + tensor("k", "BF16", "2,3", "4,16") + "," +
                              tensor("q", "F32", "", "0,4") + "," + tensor("none", "F32", "0,3", "16,16") + "," +
                              tensor("p", "F8_E4M3", "2", "16,18") + "}  ";
