@@ -7,6 +7,7 @@
 #include "backends/ggml/backend.h"
 #include "backends/metal/backend.h"
 #include "backends/mutant/mutant_backend.h"
+#include "backends/plugin/plugin_backend.h"
 
 namespace attest {
 namespace {

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
-#include <ctime>
 #include <utility>
 
 #include "backends/decode_loop.h"
@@ -11,16 +10,11 @@
 #include "backends/ggml/graph.h"
 #include "backends/ggml/loader.h"
 #include "backends/ggml/support.h"
+#include "backends/process_clock.h"
 
 namespace attest {
 namespace ggml {
 namespace {
-
-double process_cpu_seconds() {
-  timespec t{};
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-}
 
 class GgmlBackend final : public Backend {
  public:

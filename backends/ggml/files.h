@@ -1,4 +1,4 @@
-// Which files of a directory make up a ggml build, and whether this machine can load them; nothing is loaded here.
+// Which files of a directory make up a ggml build; nothing is loaded here.
 #pragma once
 
 #include <filesystem>
@@ -27,8 +27,5 @@ struct BuildFiles {
 // directory), or one level further down (an unpacked npm package keeps its libraries in bins/<platform>).
 // Errors (harness): no such directory; no ggml in it, saying what was looked for and where; only static libraries.
 Expected<BuildFiles> find_build(const std::filesystem::path& given);
-
-// Reads the file's header: is it a shared library for this machine? The error names both architectures.
-Expected<void> check_loadable(const std::filesystem::path& library);
 
 }  // namespace attest::ggml

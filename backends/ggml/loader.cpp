@@ -7,6 +7,8 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "backends/library_file.h"
+
 namespace attest::ggml {
 namespace {
 
@@ -64,13 +66,6 @@ Expected<std::shared_ptr<Library>> Library::open(const fs::path& dir) {
   return library;
 }
 
-Expected<void*> Library::load_file(const fs::path& path) {
-  if (auto loadable = check_loadable(path); !loadable) return Unexpected(loadable.error());
-  void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (handle == nullptr) return harness_error("cannot load " + path.string() + ": " + or_empty(dlerror()));
-  return handle;
-}
-
 void* Library::symbol(const char* name) const {
   for (void* handle : handles_) {
     if (void* found = dlsym(handle, name)) return found;
@@ -90,7 +85,7 @@ Expected<void> Library::load(BuildFiles files) {
   setenv("GGML_NO_BACKTRACE", "1", 0);  // else a failed assertion starts a debugger
   const bool one_library = files_.base.empty();
   const fs::path& first = one_library ? files_.registry : files_.base;
-  auto handle = load_file(first);
+  auto handle = open_library(first);
   if (!handle) return Unexpected(handle.error());
   handles_.push_back(*handle);
   registry_loaded_ = one_library;
@@ -126,7 +121,7 @@ const std::vector<CpuVariant>& Library::cpu_variants() {
   for (const BackendFile& file : files_.backends) {
     if (file.family != "cpu") continue;
     CpuVariant variant{file.variant, file.path, 0};
-    if (auto handle = load_file(file.path)) {
+    if (auto handle = open_library(file.path)) {
       const auto score = function<int (*)()>(dlsym(*handle, "ggml_backend_score"));
       // Without a score the file is the one CPU backend of an ordinary build, made for the machine it is on.
       variant.score = score != nullptr ? score() : 1;
@@ -140,7 +135,7 @@ const std::vector<CpuVariant>& Library::cpu_variants() {
 }
 
 Expected<Registry*> Library::backend_file(const fs::path& path) {
-  auto handle = load_file(path);
+  auto handle = open_library(path);
   if (!handle) return Unexpected(handle.error());
   for (const char* name : {"ggml_backend_init", "ggml_backend_cpu_reg"}) {
     if (const auto init = function<Registry* (*)()>(dlsym(*handle, name))) {
@@ -212,7 +207,7 @@ Expected<std::vector<FoundDevice>> Library::devices() {
   std::vector<FoundDevice> found;
   if (!files_.registry.empty()) {
     if (!registry_loaded_) {
-      auto handle = load_file(files_.registry);
+      auto handle = open_library(files_.registry);
       if (!handle) return Unexpected(handle.error());
       handles_.push_back(*handle);
       registry_loaded_ = true;

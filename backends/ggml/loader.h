@@ -61,7 +61,6 @@ class Library {
  private:
   Library() = default;
   Expected<void> load(BuildFiles files);
-  Expected<void*> load_file(const std::filesystem::path& path);
   Expected<FoundDevice> cpu_device(const std::string& variant);
   Expected<Registry*> backend_file(const std::filesystem::path& path);
   FoundDevice describe(Device* device, std::string variant) const;

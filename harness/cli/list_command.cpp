@@ -37,6 +37,10 @@ int list_backends(const ListArguments& a) {
   if (environment->ggml.empty()) {
     fmt::print("{:<28} not available: no build given; ci/fetch-ggml gets one, --ggml DIR names one\n", "ggml:DEVICE");
   }
+  // What only the user can name.
+  for (const BackendFamily& family : backend_families()) {
+    if (family.name == "plugin") fmt::print("{:<28} {}\n", "plugin:FILE.so", family.description);
+  }
   return kOk;
 }
 

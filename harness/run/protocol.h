@@ -48,6 +48,7 @@ struct FaultReport {
   std::int64_t before, after;
   std::uint32_t within;    // inside a read-only input
   std::uint32_t write;     // 1: write, 0: read, 2: unknown
+  std::uint32_t workspace;  // 1: the address lies around memory lent to a kernel, `before` its start or `after` its end
   std::uint32_t out_of_memory;
   std::uint64_t address;
 };
