@@ -157,8 +157,10 @@ Expected<MetalOptions> read_options(const BackendSpec& spec) {
   MetalOptions options;
   for (const auto& [key, value] : spec.options) {
     if (key == "model") {
-      const auto model = read_word<metal::ExecutionModel>(
-          key, value, {{"free", metal::ExecutionModel::free}, {"tsan", metal::ExecutionModel::tsan}});
+      const auto model = read_word<metal::ExecutionModel>(key, value,
+                                                          {{"free", metal::ExecutionModel::free},
+                                                           {"lockstep", metal::ExecutionModel::lockstep},
+                                                           {"tsan", metal::ExecutionModel::tsan}});
       if (!model) return Unexpected(model.error());
       options.sim.model = *model;
     } else if (key == "order") {

@@ -31,12 +31,17 @@ void expect_same_bits_in_every_order(const std::vector<Case>& cases, int random_
     others.push_back(std::make_unique<AttentionBench>(
         SimOptions{ExecutionModel::free, {Kind::random, static_cast<std::uint64_t>(i + 1)}}));
   }
+  AttentionBench in_step({ExecutionModel::lockstep, {Kind::fifo, 0}});
   ASSERT_FALSE(cases.empty());
+  int index = 0;
   for (const Case& c : cases) {
     const OwnedInputs in(c);
     const auto first = fifo.run(in);
     ASSERT_TRUE(first.findings.empty()) << text(c) << "\n" << first.findings.front().text;
     for (const auto& other : others) EXPECT_TRUE(other->run(in) == first) << text(c);
+    if (index++ % 4 == 0) {
+      EXPECT_TRUE(in_step.run(in) == first) << text(c);
+    }
     const auto seen = watched.run(in);
     EXPECT_TRUE(seen == first) << text(c) << (seen.findings.empty() ? "" : "\n" + seen.findings.front().text);
   }

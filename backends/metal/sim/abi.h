@@ -4,7 +4,7 @@
 
 namespace attest::msl {
 
-inline constexpr int kAbi = 4;  // part of the key of the compile cache
+inline constexpr int kAbi = 5;  // part of the key of the compile cache
 inline constexpr unsigned kSimdWidth = 32;
 
 // What a parameter of a kernel is bound to.
@@ -34,6 +34,15 @@ struct Position {
   unsigned threadgroup[3];  // in the grid
   unsigned threadgroups[3];
   unsigned threads[3];  // per threadgroup
+  // Compiled with steps: rank of its basic block in the upper half, stops since that began in the lower.
+  unsigned long step;
+};
+
+// A basic block in the order in which lanes of a simdgroup run them (block_order.h).
+struct Block {
+  unsigned rank;
+  unsigned first;  // rank of the first block of its function
+  unsigned last;   // head of a loop: rank of the loop's last block; else 0
 };
 
 // The arguments of one dispatch, one entry per parameter of the kernel.
@@ -75,6 +84,8 @@ struct Runtime {
   void (*collective)(const char* what, void* slot, Combine combine, bool needs_all_lanes, int line);
   void* (*threadgroup_object)(int id, const char* name, unsigned bytes, unsigned alignment, int line);
   void (*access)(const void* address, unsigned bytes, bool write, const void* pc);
+  // Compiled with steps: the thread stops, as if it were at `step`, until no lane of its simdgroup is behind.
+  void (*stop)(unsigned long step);
 };
 
 // The kernel's side, found by name (kModuleSymbol) in its shared object.
@@ -83,9 +94,16 @@ struct Module {
   Kernel* kernels;
   FunctionConstant* constants;  // in textual order
   const Runtime** runtime;
-  const Position** self;      // the running thread
+  Position** self;            // the running thread
   const char** watched_from;  // accesses in [from, to) are told to Runtime::access, where the module was
-  const char** watched_to;    // compiled with checks
+  const char** watched_to;    // compiled with checks or steps
+  // Compiled with steps: per basic block an index into what the simulator lays at `*blocks`; the addresses and flags of
+  // the blocks (1: a function begins), and what follows what.
+  unsigned* guards;
+  unsigned guard_count;
+  const unsigned long* places;
+  const unsigned long *flow, *flow_end;
+  const Block** blocks;
 };
 inline constexpr const char* kModuleSymbol = "attest_msl_module";
 

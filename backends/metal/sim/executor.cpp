@@ -28,6 +28,7 @@ struct Fiber {
 
 struct Simdgroup {
   std::uint32_t all = 0, live = 0, ready = 0, waiting = 0, at_barrier = 0;  // lanes
+  std::uint32_t stopped = 0;                                                // in step with others
   std::uint32_t epoch = 0;
   std::uint32_t lane_key = 0;
   // What the waiting lanes wait for, per lane, and whether that is one and the same.
@@ -75,6 +76,7 @@ class Executor::Work {
   void access(const void* at, unsigned bytes, bool write, const void* pc) {
     arena.access(static_cast<const std::byte*>(at), bytes, write, pc, current_->moment, findings_, launch_->line_of);
   }
+  void stop(unsigned long step);
 
  private:
   static void fiber_main(context::transfer_t from);
@@ -82,7 +84,9 @@ class Executor::Work {
   void switch_from(Fiber& from);
   Fiber* next();
   Fiber* pick(std::uint32_t group);
+  bool runnable(std::uint32_t group);
   bool settle_divergence();
+  bool settle(std::uint32_t group, std::uint32_t leader, std::uint32_t lanes);
   bool release_barrier();
   bool combine(Simdgroup& g, std::uint32_t lanes);
   void shuffle_groups();
@@ -109,6 +113,7 @@ class Executor::Work {
   context::fcontext_t main_ = nullptr;
   std::vector<Finding> findings_;
   std::string refused_;
+  bool broken_ = false;  // the threadgroup cannot go on
   std::uint64_t random_ = 0;
 };
 
@@ -161,14 +166,47 @@ Fiber* Executor::Work::pick(std::uint32_t group) {
 Fiber* Executor::Work::next() {
   for (;;) {
     if (!refused_.empty()) return nullptr;
-    if (groups_[current_group_].ready != 0) return pick(current_group_);
+    if (runnable(current_group_)) return pick(current_group_);
     for (const std::uint32_t g : order_) {
-      if (groups_[g].ready != 0) return pick(g);
+      if (runnable(g)) return pick(g);
     }
-    if (live_ == 0) return nullptr;
+    if (live_ == 0 || broken_) return nullptr;
     if (!settle_divergence()) return nullptr;
     if (at_barrier_ == live_ && !release_barrier()) return nullptr;
   }
+}
+
+// Lanes of the group can run; in step, those that are furthest behind. What they are about to do together, an access
+// or an operation of the simdgroup, is done by exactly them.
+bool Executor::Work::runnable(std::uint32_t index) {
+  Simdgroup& g = groups_[index];
+  if (g.ready != 0) return true;
+  const std::uint32_t held = g.stopped | g.waiting;
+  if (!launch_->in_step || held == 0 || broken_) return false;
+  const Fiber* fibers = &fibers_[index * kLanes];
+  std::uint64_t least = ~std::uint64_t{0};
+  std::uint32_t lanes = 0;
+  for (std::uint32_t rest = held; rest != 0; rest &= rest - 1) {
+    const auto lane = static_cast<std::uint32_t>(std::countr_zero(rest));
+    if (fibers[lane].position.step < least) {
+      least = fibers[lane].position.step;
+      lanes = 0;
+    }
+    if (fibers[lane].position.step == least) lanes |= bit(lane);
+  }
+  if ((lanes & g.stopped) == 0) return settle(index, static_cast<std::uint32_t>(std::countr_zero(lanes)), lanes);
+  g.ready = lanes & g.stopped;
+  g.stopped &= ~lanes;
+  return true;
+}
+
+void Executor::Work::stop(unsigned long step) {
+  Fiber& f = *current_;
+  Simdgroup& g = groups_[current_group_];
+  f.position.step = step;
+  g.ready &= ~bit(f.position.lane);
+  g.stopped |= bit(f.position.lane);
+  switch_from(f);
 }
 
 // Nobody can run: of a simdgroup whose lanes wait at different places, those at the first one go on without the others.
@@ -187,17 +225,23 @@ bool Executor::Work::settle_divergence() {
                         fibers_[index * kLanes + l].line == fibers_[index * kLanes + leader].line;
       if ((g.waiting & bit(l)) != 0 && same) lanes |= bit(l);
     }
-    const int line = fibers_[index * kLanes + leader].line;
-    if (g.needs_all[leader]) {
-      found(g.combines[leader] == nullptr ? "BARRIER" : "DIVERGENCE",
-            fmt::format("{}: {} is reached by {} of {} lanes", kernel_line(line), g.what[leader], std::popcount(lanes),
-                        std::popcount(g.all)));
-      return false;
-    }
-    ++divergent_events;
-    return combine(g, lanes);
+    return settle(index, leader, lanes);
   }
   return true;
+}
+
+// What some lanes wait for is done without the others.
+bool Executor::Work::settle(std::uint32_t index, std::uint32_t leader, std::uint32_t lanes) {
+  Simdgroup& g = groups_[index];
+  if (g.needs_all[leader] && lanes != g.all) {
+    broken_ = true;
+    found(g.combines[leader] == nullptr ? "BARRIER" : "DIVERGENCE",
+          fmt::format("{}: {} is reached by {} of {} lanes", kernel_line(fibers_[index * kLanes + leader].line),
+                      g.what[leader], std::popcount(lanes), std::popcount(g.all)));
+    return false;
+  }
+  if (lanes != g.all) ++divergent_events;
+  return combine(g, lanes);
 }
 
 bool Executor::Work::release_barrier() {
@@ -242,6 +286,7 @@ bool Executor::Work::combine(Simdgroup& g, std::uint32_t lanes) {
   if (launch_->order.kind == RunOrder::Kind::random) g.lane_key = static_cast<std::uint32_t>(random() % kLanes);
   if (complaint == nullptr) return true;
   const auto index = static_cast<std::uint32_t>(&g - groups_.data());
+  broken_ = true;
   found("DIVERGENCE",
         fmt::format("{}: {} {}", kernel_line(fibers_[index * kLanes + leader].line), g.what[leader], complaint));
   return false;
@@ -252,6 +297,7 @@ void Executor::Work::collective(const char* what, void* slot, msl::Combine combi
   Simdgroup& g = groups_[current_group_];
   const std::uint32_t lane = f.position.lane;
   f.line = line;
+  ++f.position.step;
   g.slots[lane] = slot;
   g.combines[lane] = combine_all;
   g.what[lane] = what;
@@ -326,7 +372,8 @@ void Executor::Work::run_threadgroup(std::uint64_t index) {
                   i / kLanes,
                   {in_x, rest % grid.y, rest / grid.y},
                   {grid.x, grid.y, grid.z},
-                  {t.x, t.y, t.z}};
+                  {t.x, t.y, t.z},
+                  0};
     f.moment = {i, i / kLanes, 0, 0};
     f.line = 0;
     f.context = context::make_fcontext(static_cast<std::byte*>(stacks_[i]) + kStackGuard + kStackBytes, kStackBytes,
@@ -334,6 +381,7 @@ void Executor::Work::run_threadgroup(std::uint64_t index) {
   }
   live_ = threads;
   at_barrier_ = 0;
+  broken_ = false;
   current_group_ = order_[0];
   current_ = next();
   *launch_->module->self = &current_->position;
@@ -398,6 +446,7 @@ const msl::Runtime kRuntime{
       return g_work->threadgroup_object(id, name, bytes, alignment, line);
     },
     [](const void* at, unsigned bytes, bool write, const void* pc) { g_work->access(at, bytes, write, pc); },
+    [](unsigned long step) { g_work->stop(step); },
 };
 
 }  // namespace
@@ -408,10 +457,13 @@ Arena& Executor::arena() { return work_->arena; }
 std::uint64_t Executor::divergent_events() const { return work_->divergent_events; }
 
 Expected<std::vector<Finding>> Executor::run(const Launch& launch) {
+  const bool watch = launch.watch || launch.in_step;
+  *launch.module->watched_from = watch ? reinterpret_cast<const char*>(work_->arena.begin()) : nullptr;
+  *launch.module->watched_to = watch ? reinterpret_cast<const char*>(work_->arena.end()) : nullptr;
   *launch.module->runtime = &kRuntime;
-  *launch.module->watched_from = launch.watch ? reinterpret_cast<const char*>(work_->arena.begin()) : nullptr;
-  *launch.module->watched_to = launch.watch ? reinterpret_cast<const char*>(work_->arena.end()) : nullptr;
-  return work_->run(launch);
+  auto findings = work_->run(launch);
+  *launch.module->runtime = nullptr;  // what runs outside of a dispatch, constants, has no lanes
+  return findings;
 }
 
 }  // namespace attest::metal

@@ -26,7 +26,8 @@ struct Launch {
   msl::Call call;
   Size3 threadgroups, threads;
   RunOrder order;
-  bool watch = false;  // the module was compiled with checks
+  bool watch = false;    // the module tells accesses
+  bool in_step = false;  // the module tells steps
   std::function<std::string(const void*)> line_of;
 };
 

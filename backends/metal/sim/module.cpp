@@ -6,6 +6,7 @@
 #include <cstring>
 #include <map>
 
+#include "backends/metal/sim/block_order.h"
 #include "backends/metal/sim/toolchain.h"
 
 namespace attest::metal {
@@ -20,6 +21,8 @@ Expected<std::shared_ptr<LoadedModule>> LoadedModule::open(const std::filesystem
   if (get == nullptr) return harness_error(fmt::format("{} is no compiled kernel", object.string()));
   loaded->module_ = get();
   if (loaded->module_.abi != msl::kAbi) return harness_error(fmt::format("{} is of another attest", object.string()));
+  loaded->blocks_ = number_blocks(loaded->module_);
+  *loaded->module_.blocks = loaded->blocks_.data();
   return loaded;
 }
 

@@ -34,6 +34,7 @@ class LoadedModule {
   std::filesystem::path object_;
   void* handle_ = nullptr;
   msl::Module module_{};
+  std::vector<msl::Block> blocks_;
 };
 
 }  // namespace attest::metal

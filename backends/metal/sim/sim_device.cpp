@@ -82,7 +82,10 @@ class SimDevice final : public Device {
   }
 
   Expected<void> load(std::string_view name, std::string_view source) override {
-    const auto object = compile_msl(toolchain_, name, source, options_.model == ExecutionModel::tsan);
+    const auto telling = options_.model == ExecutionModel::tsan       ? Telling::accesses
+                         : options_.model == ExecutionModel::lockstep ? Telling::steps
+                                                                      : Telling::nothing;
+    const auto object = compile_msl(toolchain_, name, source, telling);
     if (!object) return Unexpected(object.error());
     auto loaded = LoadedModule::open(*object);
     if (!loaded) return Unexpected(loaded.error());
@@ -144,6 +147,7 @@ class SimDevice final : public Device {
     launch.threads = d.threads;
     launch.order = options_.order;
     launch.watch = options_.model == ExecutionModel::tsan;
+    launch.in_step = options_.model == ExecutionModel::lockstep;
     launch.line_of = [m = *module](const void* pc) { return m->line_of(pc); };
 
     Arena& arena = executor_.arena();

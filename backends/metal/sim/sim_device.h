@@ -10,9 +10,11 @@
 namespace attest::metal {
 
 // free: every thread runs to its next point of synchronisation, Metal's memory model as written.
-// tsan: the same, and accesses to threadgroup memory are watched: races, uninitialised reads and reads and writes out
+// lockstep: the lanes of a simdgroup take every basic block and every access to threadgroup memory together, as GPUs
+// run them: kernels that count on this give what they give there.
+// tsan: as free, and accesses to threadgroup memory are watched: races, uninitialised reads and reads and writes out
 // of bounds are found whatever the order, with the lines of both sides.
-enum class ExecutionModel : std::uint8_t { free, tsan };
+enum class ExecutionModel : std::uint8_t { free, lockstep, tsan };
 
 struct SimOptions {
   ExecutionModel model = ExecutionModel::free;

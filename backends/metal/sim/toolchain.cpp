@@ -145,7 +145,7 @@ std::vector<std::string> language_flags(const Toolchain& toolchain) {
   return flags;
 }
 
-std::vector<std::string> code_flags(const Toolchain& toolchain, bool checks) {
+std::vector<std::string> code_flags(const Toolchain& toolchain, Telling telling) {
   std::vector<std::string> flags{"-O2",
                                  "-fPIC",
                                  "-shared",
@@ -167,9 +167,17 @@ std::vector<std::string> code_flags(const Toolchain& toolchain, bool checks) {
                                  "--rtlib=compiler-rt"};
   if (toolchain.bfloat) flags.insert(flags.end(), {"-Xclang", "-fbfloat16-excess-precision=none"});
   for (auto& f : target_flags()) flags.push_back(f);
-  if (checks) {
+  if (telling == Telling::accesses) {
     flags.insert(flags.end(), {"-DATTEST_MSL_CHECKS", "-fsanitize=thread", "-fno-sanitize-thread-atomics",
                                "-fno-sanitize-thread-func-entry-exit", "-mllvm", "-tsan-instrument-read-before-write"});
+  }
+  if (telling == Telling::steps) {
+    // Accesses stay apart as written, and functions become part of their kernel: one order of all its blocks.
+    flags.insert(flags.end(),
+                 {"-DATTEST_MSL_STEPS", "-fno-vectorize", "-fno-slp-vectorize",
+                  "-fsanitize-coverage=bb,no-prune,trace-pc-guard,trace-loads,trace-stores,pc-table,control-flow",
+                  "-mllvm", "-disable-loop-idiom-all", "-mllvm", "-disable-licm-promotion", "-mllvm",
+                  "-enable-load-pre=false", "-mllvm", "-inline-threshold=20000"});
   }
   return flags;
 }
@@ -239,10 +247,10 @@ Expected<Toolchain> find_toolchain() {
 }
 
 Expected<fs::path> compile_msl(const Toolchain& toolchain, std::string_view name, std::string_view source,
-                               bool checks) {
+                               Telling telling) {
   const auto cache = cache_dir();
   if (!cache) return Unexpected(cache.error());
-  std::vector<std::string> language = language_flags(toolchain), code = code_flags(toolchain, checks);
+  std::vector<std::string> language = language_flags(toolchain), code = code_flags(toolchain, telling);
   const std::string key =
       hash_of(fmt::format("{}|{}|{}|{}|{}|{}|{}", msl::kAbi, toolchain.identity, fmt::join(language, " "),
                           fmt::join(code, " "), headers_text(), name, source));

@@ -20,11 +20,14 @@ struct Toolchain {
 // clang 19, or another from 16 on; ATTEST_CLANG names one. Error (harness): none here, and how to get it.
 Expected<Toolchain> find_toolchain();
 
-// The shared object of an MSL file; from the cache where the same text was compiled before. `checks`: accesses to
-// memory are told to the simulator. Errors: input with file and line where the text is no MSL; harness where the
-// compiler or the cache directory fails.
+// What compiled kernels tell the simulator as they run: nothing but what they ask of it; every access to memory; every
+// basic block and every access to memory, before it happens, so that lanes can go in step.
+enum class Telling { nothing, accesses, steps };
+
+// The shared object of an MSL file; from the cache where the same text was compiled before. Errors: input with file and
+// line where the text is no MSL; harness where the compiler or the cache directory fails.
 Expected<std::filesystem::path> compile_msl(const Toolchain& toolchain, std::string_view name, std::string_view source,
-                                            bool checks);
+                                            Telling telling);
 
 // "vec.metal:120" of an address inside a compiled kernel (the innermost line that is not the simulator's own), or "".
 std::string source_line(const std::filesystem::path& object, std::uintptr_t offset);

@@ -6,19 +6,60 @@
 namespace msl {
 
 const Runtime* g_runtime = nullptr;
-const Position* g_self = nullptr;
+Position* g_self = nullptr;
 Kernel* g_kernels = nullptr;
 FunctionConstant* g_constants = nullptr;
 FunctionConstant** g_last_constant = &g_constants;
 const char* g_watched_from = nullptr;
 const char* g_watched_to = nullptr;
+unsigned* g_guards = nullptr;
+unsigned g_guard_count = 0;
+const unsigned long* g_places = nullptr;
+const unsigned long* g_flow = nullptr;
+const unsigned long* g_flow_end = nullptr;
+const Block* g_blocks = nullptr;
 
 }  // namespace msl
 
 extern "C" __attribute__((visibility("default"))) attest::msl::Module attest_msl_module() {
-  return {attest::msl::kAbi, msl::g_kernels,       msl::g_constants,  &msl::g_runtime,
-          &msl::g_self,      &msl::g_watched_from, &msl::g_watched_to};
+  return {attest::msl::kAbi,    msl::g_kernels,     msl::g_constants, &msl::g_runtime,    &msl::g_self,
+          &msl::g_watched_from, &msl::g_watched_to, msl::g_guards,    msl::g_guard_count, msl::g_places,
+          msl::g_flow,          msl::g_flow_end,    &msl::g_blocks};
 }
+
+// In step: lanes stop before they touch watched memory, and at the end of every round of a loop.
+#ifdef ATTEST_MSL_STEPS
+#define MSL_UNSTEPPED extern "C" __attribute__((no_sanitize("coverage")))
+MSL_UNSTEPPED void __sanitizer_cov_trace_pc_guard(uint* guard) {
+  if (msl::g_runtime == nullptr) return;
+  const attest::msl::Block& block = msl::g_blocks[*guard];
+  const unsigned long rank = msl::g_self->step >> 32;
+  if (block.last != 0 && (rank >= block.rank || rank < block.first)) {
+    msl::g_runtime->stop(static_cast<unsigned long>(block.last) << 32 | 0xffffffffUL);
+  }
+  msl::g_self->step = static_cast<unsigned long>(block.rank) << 32;
+}
+MSL_UNSTEPPED void msl_touch(const char* p, ulong bytes) {
+  if (p < msl::g_watched_to && p + bytes > msl::g_watched_from) msl::g_runtime->stop(msl::g_self->step + 1);
+}
+MSL_UNSTEPPED void __sanitizer_cov_trace_pc_guard_init(uint* from, uint* to) {
+  msl::g_guards = from;
+  msl::g_guard_count = static_cast<unsigned>(to - from);
+}
+MSL_UNSTEPPED void __sanitizer_cov_pcs_init(const unsigned long* from, const unsigned long*) { msl::g_places = from; }
+MSL_UNSTEPPED void __sanitizer_cov_cfs_init(const unsigned long* from, const unsigned long* to) {
+  msl::g_flow = from;
+  msl::g_flow_end = to;
+}
+#define MSL_STEP_CALLBACKS(bytes)                                                        \
+  MSL_UNSTEPPED void __sanitizer_cov_load##bytes(const char* p) { msl_touch(p, bytes); } \
+  MSL_UNSTEPPED void __sanitizer_cov_store##bytes(const char* p) { msl_touch(p, bytes); }
+MSL_STEP_CALLBACKS(1)
+MSL_STEP_CALLBACKS(2)
+MSL_STEP_CALLBACKS(4)
+MSL_STEP_CALLBACKS(8)
+MSL_STEP_CALLBACKS(16)
+#endif
 
 // The compiler tells every access it cannot prove to be the thread's own; only watched memory is of interest.
 #ifdef ATTEST_MSL_CHECKS

@@ -74,7 +74,7 @@ MSL_UNWATCHED inline const char* work_out_all(void* const* slots, unsigned) {
   return nullptr;
 }
 
-inline __attribute__((noinline)) void settle_products() {
+inline MSL_UNWATCHED __attribute__((noinline)) void settle_products() {
   Products& mine = g_products[self().index];
   g_runtime->collective("a product of simdgroup matrices", &mine, &work_out_all, true, mine.list[0].line);
 }

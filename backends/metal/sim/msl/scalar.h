@@ -29,7 +29,7 @@ typedef __bf16 bfloat;
 
 #define MSL_INLINE inline __attribute__((always_inline))
 // Operations between lanes, once they are together, are no accesses of a thread.
-#define MSL_UNWATCHED __attribute__((no_sanitize("thread")))
+#define MSL_UNWATCHED __attribute__((no_sanitize("thread", "coverage")))
 // Call sites of operations between threads carry their line: __builtin_LINE() as a default argument is the caller's.
 #define MSL_LINE int line = __builtin_LINE()
 
@@ -112,7 +112,7 @@ MSL_INLINE constexpr T convert(S v) {
 namespace msl {
 
 extern const attest::msl::Runtime* g_runtime;
-extern const attest::msl::Position* g_self;
+extern attest::msl::Position* g_self;
 
 MSL_INLINE const attest::msl::Position& self() { return *g_self; }
 
