@@ -53,21 +53,25 @@ std::vector<FunctionConstantValue> constants(const AttentionInputs& in, const At
   const AttentionProblem& p = *in.problem;
   const bool bytewise = !aligned(in.q) || !aligned(in.k) || !aligned(in.v) || !aligned(in.mask);
   const auto flag = [](bool b) { return b ? 1.0 : 0.0; };
-  return {{0, 'i', static_cast<double>(p.d_k)},
-          {1, 'i', static_cast<double>(p.d_v)},
-          {2, 'i', static_cast<double>(*type_number(p.k_type))},
-          {3, 'i', static_cast<double>(*type_number(p.v_type))},
-          {4, 'i', static_cast<double>(mask_number(in.mask))},
-          {5, 'b', flag(in.sinks.present())},
-          {6, 'b', flag(p.softcap > 0)},
-          {7, 'b', flag(p.max_bias > 0)},
-          {8, 'b', flag(bytewise)},
-          {9, 'b', flag(options.vskip > 0)}};
+  std::vector<FunctionConstantValue> values{{0, 'i', static_cast<double>(p.d_k)},
+                                            {1, 'i', static_cast<double>(p.d_v)},
+                                            {2, 'i', static_cast<double>(*type_number(p.k_type))},
+                                            {3, 'i', static_cast<double>(*type_number(p.v_type))},
+                                            {4, 'i', static_cast<double>(mask_number(in.mask))},
+                                            {5, 'b', flag(in.sinks.present())},
+                                            {6, 'b', flag(p.softcap > 0)},
+                                            {7, 'b', flag(p.max_bias > 0)},
+                                            {8, 'b', flag(bytewise)},
+                                            {9, 'b', flag(options.vskip > 0)}};
+  if (options.mutant > 0) values.push_back({kMutantConstant, 'i', static_cast<double>(options.mutant)});
+  return values;
 }
 
 }  // namespace
 
-std::string attention_library() {
+std::string attention_library(AttentionKernel kernel) {
+  if (kernel == AttentionKernel::vec) return kernel_library({"attention_args.h", "load.metal", "vec.metal"});
+  if (kernel == AttentionKernel::tiled) return kernel_library({"attention_args.h", "load.metal", "tiled.metal"});
   return kernel_library({"attention_args.h", "load.metal", "vec.metal", "tiled.metal"});
 }
 

@@ -16,10 +16,12 @@ enum class AttentionKernel { pick, vec, tiled };
 struct AttentionOptions {
   AttentionKernel kernel = AttentionKernel::pick;
   float vskip = 0;  // rows of V whose weight is below this part of the largest so far are skipped; 0: none
+  int mutant = 0;   // the bug of a mutable_library() to wake up (mutants.h); 0: none
 };
+inline constexpr int kMutantConstant = 63;  // [[function_constant]] that says which
 
-// The .metal text of the attention library, and the name its messages give.
-std::string attention_library();
+// The .metal text of the attention library, of one kernel or all, and the name its messages give.
+std::string attention_library(AttentionKernel kernel = AttentionKernel::pick);
 inline constexpr const char* kAttentionLibrary = "attention.metal";
 
 Support attention_support(const AttentionProblem& problem);

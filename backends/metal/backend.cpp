@@ -10,6 +10,7 @@
 
 #include "backends/decode_loop.h"
 #include "backends/metal/attention.h"
+#include "backends/metal/mutants.h"
 #include "backends/metal/rows.h"
 #include "backends/metal/sim/sim_device.h"
 #include "cases/grammar/lexer.h"
@@ -172,6 +173,13 @@ Expected<MetalOptions> read_options(const BackendSpec& spec) {
           key, value, {{"vec", metal::AttentionKernel::vec}, {"tiled", metal::AttentionKernel::tiled}});
       if (!kernel) return Unexpected(kernel.error());
       options.attention.kernel = *kernel;
+    } else if (key == "mutant") {
+      const auto mutant = metal::find_mutant(value);
+      if (!mutant) return Unexpected(mutant.error());
+      if (spec.option("kernel") != nullptr) return input_error("a mutant is of one kernel: kernel= chooses no other");
+      options.attention.kernel = (*mutant)->kernel;
+      options.attention.mutant = (*mutant)->number;
+      if (spec.option("model") == nullptr) options.sim.model = (*mutant)->model;
     } else if (key == "vskip") {
       const auto vskip = grammar::read_double({value, 1}, "vskip");
       if (!vskip || !(*vskip >= 0 && *vskip < 1)) {
@@ -180,7 +188,7 @@ Expected<MetalOptions> read_options(const BackendSpec& spec) {
       options.attention.vskip = static_cast<float>(*vskip);
     } else {
       return input_error("metal:sim has no option '" + key + "'",
-                         did_you_mean(key, {"model", "order", "kernel", "vskip"}));
+                         did_you_mean(key, {"model", "order", "kernel", "vskip", "mutant"}));
     }
   }
   return options;
@@ -198,7 +206,10 @@ Expected<std::unique_ptr<Backend>> make_metal_backend(const BackendSpec& spec, c
   if (!options) return Unexpected(options.error());
   auto device = metal::make_sim_device(options->sim);
   if (!device) return Unexpected(device.error());
-  if (auto loaded = (*device)->load(metal::kAttentionLibrary, metal::attention_library()); !loaded) {
+  const Expected<std::string> library =
+      options->attention.mutant > 0 ? metal::mutable_library(options->attention.kernel) : metal::attention_library();
+  if (!library) return Unexpected(library.error());
+  if (auto loaded = (*device)->load(metal::kAttentionLibrary, *library); !loaded) {
     Error error = loaded.error();
     error.kind = ErrorKind::harness;  // our own kernels
     return Unexpected(std::move(error));

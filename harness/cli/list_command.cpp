@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "backends/metal/mutants.h"
 #include "backends/mutant/mutant_backend.h"
 #include "cases/families.h"
 #include "cases/features.h"
@@ -99,6 +100,7 @@ int list_mutants() {
   };
   for (const MutantRow& row : mutant_rows()) print(row, row.models.empty() ? "" : "\n    as in: " + row.models);
   for (const MutantRow& row : legal_rows()) print(row, "\n    states: " + row.contract);
+  for (const MutantRow& row : metal::mutant_rows()) print(row, "\n    as in: " + row.models);
   return kOk;
 }
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <memory>
 
+#include "backends/metal/mutants.h"
 #include "cases/cache_dir.h"
 #include "cases/suites/suite.h"
 #include "harness/cli/machine.h"
@@ -30,24 +31,27 @@ struct MutantsArguments {
   std::vector<std::string> names;
   std::uint64_t seed = 0;
   int jobs = 0;
-  bool rules = false, full = false, legal = false, no_cache = false;
+  bool metal = false, rules = false, full = false, legal = false, no_cache = false;
 };
 
-// The rows asked for: by name, with or without its family in front, or all.
+// The rows asked for: by name, with or without what stands before it, or all.
 Expected<std::vector<Suspect>> choose(const MutantsArguments& a) {
   std::vector<Suspect> all, chosen;
   if (!a.legal) {
-    for (MutantRow& row : mutant_rows()) all.push_back({std::move(row), false, {}, 0, {}, {}});
+    for (MutantRow& row : a.metal ? metal::mutant_rows() : mutant_rows())
+      all.push_back({std::move(row), false, {}, 0, {}, {}});
   }
-  for (MutantRow& row : legal_rows()) all.push_back({std::move(row), true, {}, 0, {}, {}});
+  for (MutantRow& row : a.metal ? metal::production_rows() : legal_rows())
+    all.push_back({std::move(row), true, {}, 0, {}, {}});
   if (a.names.empty()) return all;
+  const std::string before = a.metal ? "metal:sim,mutant=" : "mutant:";
   std::vector<std::string> words;
   for (const Suspect& s : all) words.push_back(s.row.backend);
   for (const std::string& name : a.names) {
-    const auto same = [&](const Suspect& s) { return s.row.backend == name || s.row.backend == "mutant:" + name; };
+    const auto same = [&](const Suspect& s) { return s.row.backend == name || s.row.backend == before + name; };
     const auto at = std::find_if(all.begin(), all.end(), same);
     if (at == all.end()) {
-      const std::string full_name = name.find(':') == std::string::npos ? "mutant:" + name : name;
+      const std::string full_name = name.find(':') == std::string::npos ? before + name : name;
       return input_error(fmt::format("no mutant is called '{}'", name), did_you_mean(full_name, words));
     }
     if (std::none_of(chosen.begin(), chosen.end(), same)) chosen.push_back(*at);
@@ -167,6 +171,7 @@ std::string command_line(const MutantsArguments& a) {
   std::string command = "attest mutants";
   if (a.suite != "quick") command += " --suite " + a.suite;
   for (const auto& name : a.names) command += " --mutant " + name;
+  if (a.metal) command += " --metal";
   if (a.seed != 0) command += fmt::format(" --seed {}", a.seed);
   if (a.legal) command += " --legal";
   if (a.rules) command += " --rules";
@@ -187,6 +192,8 @@ Verb add_mutants(CLI::App& app) {
       ->expected(1)
       ->take_all()
       ->allow_extra_args(false);
+  mutants->add_flag("--metal", a->metal,
+                    "the bugs in our Metal kernels, on the simulator; those kernels as they are must not be flagged");
   mutants->add_flag("--legal", a->legal, "only the legal variants");
   mutants->add_flag("--rules", a->rules,
                     "the classical rules beside it (NMSE, allclose, 2x standard attention, cosine), on this suite and "

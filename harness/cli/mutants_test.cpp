@@ -32,6 +32,30 @@ TEST(Mutants, QuickKillsEveryOneAndFlagsNoLegalVariant) {
   EXPECT_THAT(shell("cat '" + markdown + "'").out, HasSubstr("| rescale |"));
 }
 
+// Sixteen lines of quick; suites_long_test judges by all of it.
+TEST(Mutants, OfTheMetalKernelsAreKilledByTheirLines) {
+  const Ended ended =
+      attest({"mutants", "--metal", "--suite", ATTEST_SOURCE_DIR "/harness/cli/testing/metal-mutants.toml"});
+  EXPECT_EQ(ended.code, 0) << ended.out << ended.err;
+  EXPECT_THAT(ended.out, HasSubstr("mutation score 100 %"));
+  EXPECT_THAT(ended.out, HasSubstr("metal:sim,mutant=gqa-modulo "));
+  EXPECT_THAT(ended.out, HasSubstr("\n0 false alarms on 4 legal variants"));
+}
+
+TEST(Mutants, OfTheMetalKernelsHaveNamesAndOptions) {
+  const ScratchDir dir;
+  const Ended survivor =
+      attest({"mutants", "--metal", "-m", "sink-dropped", "--suite", dir.file("one.toml", kOneCase)});
+  EXPECT_EQ(survivor.code, 1);
+  EXPECT_THAT(survivor.out, HasSubstr("SURVIVED: metal:sim,mutant=sink-dropped"));
+  const Ended wrong = attest({"mutants", "--metal", "-m", "gqa-modulus"});
+  EXPECT_EQ(wrong.code, 2);
+  EXPECT_THAT(wrong.err, HasSubstr("metal:sim,mutant=gqa-modulo"));
+  const Ended both = attest({"run", "-b", "metal:sim,mutant=gqa-modulo,kernel=tiled", "--case", "flash_attn_ext"});
+  EXPECT_EQ(both.code, 3) << both.out;
+  EXPECT_THAT(both.err, HasSubstr("a mutant is of one kernel"));
+}
+
 TEST(Mutants, ASurvivorIsNamedAndIsExitOne) {
   const ScratchDir dir;
   const std::string suite = dir.file("one.toml", kOneCase);

@@ -24,6 +24,13 @@ INSTANTIATE_TEST_SUITE_P(Suites, OurKernels,
                            return name;
                          });
 
+TEST(Mutants, OfTheMetalKernelsAreKilledByQuick) {
+  const Ended ended = attest({"mutants", "--metal", "--suite", "quick"});
+  EXPECT_EQ(ended.code, 0) << ended.out << ended.err;
+  EXPECT_THAT(ended.out, ::testing::HasSubstr("mutation score 100 %"));
+  EXPECT_THAT(ended.out, ::testing::HasSubstr("\n0 false alarms on 4 legal variants"));
+}
+
 TEST(Vskip, StaysInsideTheBoundOfWhatItDropsAtEveryThreshold) {
   std::vector<std::string> words{"run", "--suite", "vskip"};
   for (const char* threshold : {"1e-2", "1e-3", "1e-4", "1e-5", "1e-6", "1e-7", "1e-8"}) {

@@ -103,13 +103,16 @@ std::string rules_console(const KillReport& report) {
 
 std::string kill_console(const KillReport& report, bool all) {
   std::string out;
+  std::size_t name = 36;
+  for (const Suspect& s : report.main.suspects) name = std::max(name, s.row.backend.size());
   const auto line = [&](const Suspect& s) {
     const std::string how = s.kill ? std::string(info(s.kill->verdict).name) : s.legal ? "-" : "SURVIVED";
     const std::string when = s.kill ? fmt::format("{:>6} {:>9}", s.kill->cases, duration(s.kill->seconds))
                                     : fmt::format("{:>6} {:>9}", s.cases, "-");
-    out += fmt::format("{:<36} {:<6} {:<14} {:<14} {}\n", s.row.backend, s.row.path, s.row.suspected_class, how, when);
+    out += fmt::format("{:<{}} {:<6} {:<14} {:<14} {}\n", s.row.backend, name, s.row.path, s.row.suspected_class, how,
+                       when);
   };
-  out += fmt::format("{:<36} {:<6} {:<14} {:<14} {:>6} {:>9}\n", "backend", "path", "class", "first kill", "case",
+  out += fmt::format("{:<{}} {:<6} {:<14} {:<14} {:>6} {:>9}\n", "backend", name, "path", "class", "first kill", "case",
                      "after");
   for (const Suspect& s : report.main.suspects) {
     if (all || !as_expected(s)) line(s);
