@@ -17,6 +17,7 @@
 #include "harness/cli/machine.h"
 #include "harness/cli/report_options.h"
 #include "harness/cli/run_support.h"
+#include "harness/cli/save_failures.h"
 #include "harness/cli/verbs.h"
 #include "harness/cli/verdict_exit.h"
 #include "harness/ledger.h"
@@ -45,6 +46,7 @@ struct RunArguments {
   bool no_cache = false, fail_fast = false, oracle_full = false, in_process = false, strict_prec = false,
        skip_unavailable = false, no_blindness = false;
   ReportFiles reports;
+  SaveFailures save;
 };
 
 // `standard`: what the suite asks for.
@@ -208,6 +210,9 @@ int run_verb(const RunArguments& a, const std::string& command) {
   options.ledger = ledger ? &*ledger : nullptr;
   options.interrupted = &interrupted();
   if (!a.no_cache) options.cache = default_cache_dir();
+  const auto bundles = open_bundles(a.save);
+  if (!bundles) return report(bundles.error());
+  options.failures = bundles->get();
   const SubjectMaker maker = subject_maker(*environment, a.in_process, *max_memory);
   if (a.skip_unavailable) {
     if (const int code = check_available(plan->backends, maker); code != kOk) return code;
@@ -254,7 +259,9 @@ int run_verb(const RunArguments& a, const std::string& command) {
   header.seed = a.seed;
   header.options = judging_options(a);
   const auto summary = run(*plan, options, maker, header, all);
+  const bool saved = tell_saved(a.save, bundles->get());
   if (!summary) return report(summary.error());
+  if (!saved && !summary->interrupted) return kHarness;
   // A shard does not see every case of an entry.
   const bool outdated = ledger && plan->shard.count <= 1 && ledger_is_outdated(*ledger);
   return verdict_exit(*summary, watcher.header, outdated || (a.strict_prec && watcher.prec_not_honoured > 0));
@@ -310,6 +317,7 @@ Verb add_run(CLI::App& app) {
       "I/N: only the I-th of N parts of equal cost, 0 <= I < N (attest merge joins their records); default: "
       "GTEST_SHARD_INDEX and GTEST_TOTAL_SHARDS, or TEST_SHARD_INDEX and TEST_TOTAL_SHARDS");
   run->add_option("--ledger", a->ledger, "TOML file of known failures: tolerated ones become XFAIL");
+  add_save_options(*run, a->save);
   run->add_flag("--fail-fast", a->fail_fast, "stop at the first bad verdict");
   run->add_option("--rows", a->rows, "judge at most N rows per case (seeded choice)")->check(CLI::PositiveNumber);
   run->add_option(

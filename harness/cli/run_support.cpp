@@ -21,14 +21,14 @@ SubjectMaker subject_maker(const BackendEnvironment& environment, bool in_proces
   };
 }
 
-Expected<std::uint64_t> bytes_of(const std::string& text) {
+Expected<std::uint64_t> bytes_of(const std::string& text, std::string_view option) {
   if (text.empty()) return 0;
   std::size_t end = 0;
   double n = 0;
   try {
     n = std::stod(text, &end);
   } catch (const std::exception&) {
-    return input_error(fmt::format("--max-memory '{}' is not a size", text), "e.g. 512M or 4G");
+    return input_error(fmt::format("{} '{}' is not a size", option, text), "e.g. 512M or 4G");
   }
   const std::string unit = text.substr(end);
   const double factor = unit.empty()                   ? 1
@@ -37,7 +37,7 @@ Expected<std::uint64_t> bytes_of(const std::string& text) {
                         : unit == "G" || unit == "GiB" ? 0x1p30
                                                        : 0;
   if (factor == 0 || !(n > 0)) {
-    return input_error(fmt::format("--max-memory '{}' is not a size", text), "e.g. 512M or 4G");
+    return input_error(fmt::format("{} '{}' is not a size", option, text), "e.g. 512M or 4G");
   }
   return static_cast<std::uint64_t>(n * factor);
 }

@@ -19,8 +19,8 @@ inline constexpr double kKeySeconds = 5.0;
 // Backends in processes of their own, or with `in_process` in this one. max_memory 0: no limit.
 SubjectMaker subject_maker(const BackendEnvironment& environment, bool in_process, std::uint64_t max_memory);
 
-// "512M", "2G", "100000": bytes; 0 for "".
-Expected<std::uint64_t> bytes_of(const std::string& text);
+// "512M", "2G", "100000": bytes; 0 for "". `option` is for messages.
+Expected<std::uint64_t> bytes_of(const std::string& text, std::string_view option = "--max-memory");
 
 // -b and --ggml, the same for every verb that runs backends.
 void add_backend_options(CLI::App& verb, std::vector<std::string>& backends, std::vector<std::string>& ggml,

@@ -109,7 +109,7 @@ void Board::started(const std::string& line, const std::string& case_id, const s
   listener_.on_case_start(line, case_id, backend);
 }
 
-void Board::ruled(const Case& c, VerdictRecord record) {
+VerdictRecord Board::ruled(const Case& c, VerdictRecord record) {
   const std::scoped_lock lock(event_mutex_);
   if (options_.ledger != nullptr) {
     if (const LedgerEntry* entry = options_.ledger->match(c, record)) {
@@ -117,6 +117,7 @@ void Board::ruled(const Case& c, VerdictRecord record) {
     }
   }
   tell(record);
+  return record;
 }
 
 bool Board::quarantined(const Case& c, VerdictRecord blank) {

@@ -30,8 +30,8 @@ class Board {
   std::vector<const Case*> take();
 
   void started(const std::string& line, const std::string& case_id, const std::string& backend);
-  // The final word on a case: the ledger may turn it into XFAIL or XPASS.
-  void ruled(const Case& c, VerdictRecord record);
+  // The final word on a case, which is returned: the ledger may turn it into XFAIL or XPASS.
+  VerdictRecord ruled(const Case& c, VerdictRecord record);
   // True where the ledger forbids to start the case on this backend; `blank` then goes out as QUARANTINED.
   bool quarantined(const Case& c, VerdictRecord blank);
   // Whether a backend, by its canonical name, takes no more cases.

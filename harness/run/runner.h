@@ -13,6 +13,7 @@
 #include "cases/relations.h"
 #include "harness/key.h"
 #include "harness/ledger.h"
+#include "harness/run/failure_saver.h"
 #include "harness/run/shard.h"
 #include "harness/run/subject.h"
 #include "reports/record_file.h"
@@ -41,6 +42,7 @@ struct RunOptions {
   // ruled on the rest of the cases.
   std::function<bool(const VerdictRecord&)> leaves;
   Ledger* ledger = nullptr;                  // counts what it matched
+  FailureSaver* failures = nullptr;          // gets every bad verdict that the ledger does not know, with its tensors
   const RecordFile* earlier = nullptr;       // resume this run: its verdicts stand, their cases do not run again
   std::filesystem::path cache;               // where keys and budgets are kept between runs; empty: nowhere
   std::uint64_t cache_bytes = std::uint64_t{2} << 30;

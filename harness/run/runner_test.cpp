@@ -98,6 +98,16 @@ TEST(Runner, APassThatCouldNotHaveBeenAnythingElseIsBlind) {
   ASSERT_TRUE(run(plan_of({line}), one_job(), backend_with(wrong), {}, listener));
 }
 
+TEST(Runner, AWrongAnswerOfAnOpWithAJudgeOfItsOwnIsNotAskedForItsCausalAlignment) {
+  const auto wrong = [](const AttentionInputs&, const MutableTensorView& out) {
+    std::fill_n(reinterpret_cast<float*>(out.data), out.view().elements(), 5.0F);
+    return Outcome{};
+  };
+  NiceMock<MockRunListener> listener;
+  EXPECT_CALL(listener, on_verdict(verdict_is(Verdict::FAIL)));
+  ASSERT_TRUE(run(plan_of({"soft_max_ext n_head=2 n_q=3 mask=causal"}), one_job(), backend_with(wrong), {}, listener));
+}
+
 TEST(Runner, ABackendThatLeavesIsRuledOnNoFurtherCaseAndCheapOnesComeFirst) {
   std::vector<std::string> lines;
   for (int n = 1; n <= 60; ++n) lines.push_back("flash_attn_ext n_kv=" + std::to_string(n));

@@ -123,6 +123,7 @@ void Slot::run_on(std::size_t backend, std::vector<Seat>& all) {
       const Verdict v = result.record.verdict;
       const bool repeats = result.compared && board_.options().repeat > 1;
       const bool relates = v == Verdict::PASS && !board_.options().relations.relations.empty();
+      keep_output(*seats[i], result);
       const bool look_again =
           repeats || relates || result.suspect || v == Verdict::FAIL || v == Verdict::NAN_ || v == Verdict::UNWRITTEN;
       if (look_again) {
@@ -137,7 +138,7 @@ void Slot::run_on(std::size_t backend, std::vector<Seat>& all) {
     settle_fault(backend, *seats[i], result);
     if (result.interrupted) return;
     triage_fault(result.record);
-    board_.ruled(*seats[i]->c, std::move(result.record));
+    tell(*seats[i], result);
     if (released(backend)) return;
     if (!alive_[backend] && !revive(backend)) return;
     for (std::size_t j = i + 1; j < seats.size(); ++j) post(backend, *seats[j]);
@@ -391,6 +392,7 @@ void Slot::settle_stale(std::size_t backend, const Case& c, Result& result) {
 
 // A wrong answer to a causal case may be the right one to another alignment: that names the bug.
 void Slot::tell_alignment(const Seat& seat, VerdictRecord& record) const {
+  if (!seat.key) return;  // an op whose judge has said what there is to say
   const bool wrong = record.verdict == Verdict::FAIL || record.verdict == Verdict::NAN_;
   if (!wrong && !board_.options().probe_causal) return;
   const TensorView out = output_view(plan_inputs(seat.c->problem), seat.place->buffers()).view();
@@ -413,7 +415,24 @@ void Slot::rule(Seat& seat, Result& result) {
     }
     record.judge_s += seconds_since(start);
   }
-  board_.ruled(*seat.c, std::move(record));
+  tell(seat, result);
+}
+
+// Later runs in the same place write over it.
+void Slot::keep_output(const Seat& seat, Result& result) const {
+  const bool may_fail = info(result.record.verdict).bad || result.suspect || board_.options().repeat > 1 ||
+                        !board_.options().relations.relations.empty();
+  if (board_.options().failures == nullptr || !result.compared || !may_fail) return;
+  const auto* out = seat.place->buffers().out;
+  result.output.assign(out, out + plan_inputs(seat.c->problem).out.bytes);
+}
+
+void Slot::tell(Seat& seat, Result& result) {
+  const VerdictRecord final_word = board_.ruled(*seat.c, std::move(result.record));
+  if (board_.options().failures == nullptr || !info(final_word.verdict).bad) return;
+  if (final_word.verdict == Verdict::XPASS) return;
+  board_.options().failures->save({final_word, *seat.c, plan_inputs(seat.c->problem), seat.place->buffers(),
+                                   seat.key.get(), result.compared ? &result.contract : nullptr, result.output});
 }
 
 // What the failure looks like. The output of the first run is still in the seat's place.

@@ -44,6 +44,7 @@ class Slot {
     bool finished = true;              // false: the subject is gone
     bool interrupted = false;          // no verdict: the run is being stopped
     ArithmeticContract contract = {};  // where compared
+    std::vector<std::byte> output = {};  // what was judged, where failures are saved
   };
 
   Expected<void> seat(Seat& seat, const Case& c, std::size_t place);
@@ -59,8 +60,10 @@ class Slot {
   void settle_suspect(std::size_t backend, const Case& c, Result& result);
   void settle_stale(std::size_t backend, const Case& c, Result& result);
   void tell_alignment(const Seat& seat, VerdictRecord& record) const;
+  void keep_output(const Seat& seat, Result& result) const;
   // The last word: a PASS that could not have been anything else is BLIND.
   void rule(Seat& seat, Result& result);
+  void tell(Seat& seat, Result& result);
   void settle_triage(std::size_t backend, Seat& seat, Result& result);
   // slot_relations.cpp: what became of one relation or experiment, and the steps to it.
   struct Trial {
