@@ -53,6 +53,13 @@ Expected<void> write_reports(const RecordFile& file, const ReportFiles& where, c
   return {};
 }
 
+void remove_old_reports(const ReportFiles& where) {
+  for (const std::string* path : {&where.html, &where.junit, &where.csv, &where.markdown}) {
+    std::error_code none;
+    if (std::filesystem::is_regular_file(*path, none)) std::filesystem::remove(*path, none);
+  }
+}
+
 void FileReporter::on_finish(const RunSummary&) {
   if (auto written = write_reports(file_, where_, repro_options_); !written) error_ = written.error();
 }

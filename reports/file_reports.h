@@ -19,6 +19,9 @@ struct ReportFiles {
 // Written beside the target and renamed, so that nobody reads half a report. The error names the file.
 Expected<void> write_reports(const RecordFile& file, const ReportFiles& where, const std::string& repro_options = {});
 
+// Takes away what an earlier run left there, so that a run that ends without reports has none.
+void remove_old_reports(const ReportFiles& where);
+
 // Keeps the verdicts of a run and writes the reports when it ends, interrupted or not.
 class FileReporter : public RunListener {
  public:

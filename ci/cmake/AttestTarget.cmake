@@ -15,7 +15,7 @@ function(attest_compile_options target)
   target_compile_options(${target} PRIVATE ${ATTEST_WARNINGS})
   # Values are a pure function of the descriptor on every machine: no contraction unless code asks for it.
   target_compile_options(${target} PRIVATE -ffp-contract=off)
-  target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR})
+  target_include_directories(${target} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>)
 endfunction()
 
 # For code whose own speed does not matter, tests and the command line: a third less time to build.

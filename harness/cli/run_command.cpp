@@ -112,14 +112,22 @@ class Watcher : public RunListener {
   std::int64_t prec_not_honoured = 0;
 };
 
+int skipped(const Error& why) {
+  fmt::print(stderr, "attest: skipped: {}\n", why.text());
+  return kUnavailable;
+}
+
+bool names_ggml(const std::vector<std::string>& backends) {
+  return std::any_of(backends.begin(), backends.end(), [](const std::string& b) { return b.rfind("ggml", 0) == 0; });
+}
+
 // With --skip-unavailable: kUnavailable where a named backend exists but cannot be had on this machine.
 int check_available(const std::vector<std::string>& backends, const SubjectMaker& make_subject) {
   for (const auto& backend : backends) {
     auto started = make_subject(backend, {})->start();
     if (started) continue;
     if (started.error().kind == ErrorKind::input) return report_backend(std::move(started.error()));
-    fmt::print(stderr, "attest: skipped: {}\n", started.error().text());
-    return kUnavailable;
+    return skipped(started.error());
   }
   return kOk;
 }
@@ -184,8 +192,13 @@ int run_verb(const RunArguments& a, const std::string& command) {
   if (const auto chosen = choose_relations(a.relations, options.relations); !chosen) return report(chosen.error());
   const auto max_memory = bytes_of(a.max_memory);
   if (!max_memory) return report(max_memory.error());
+  remove_old_reports(a.reports);
+  if (std::error_code none; std::filesystem::is_regular_file(a.jsonl, none)) std::filesystem::remove(a.jsonl, none);
   const auto environment = find_ggml_builds(a.ggml);
-  if (!environment) return report(environment.error());
+  if (!environment) {
+    if (a.skip_unavailable && names_ggml(a.backends)) return skipped(environment.error());
+    return report(environment.error());
+  }
   plan->backends = a.backends.empty() ? default_backends(*environment) : a.backends;
   for (const auto& backend : plan->backends) {
     if (auto spec = BackendSpec::parse(backend); !spec) return report_backend(spec.error());
