@@ -115,6 +115,7 @@ int main(int argc, char** argv) {
   verbs.emplace_back("show", add_show(app));
   verbs.emplace_back("explain", add_explain(app));
   verbs.emplace_back("bench-accuracy", add_accuracy(app));
+  verbs.emplace_back("doctor", add_doctor(app));
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {

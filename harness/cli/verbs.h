@@ -34,6 +34,7 @@ Verb add_coverage(CLI::App& app);
 Verb add_race(CLI::App& app);
 Verb add_report(CLI::App& app);
 Verb add_mutants(CLI::App& app);
+Verb add_doctor(CLI::App& app);
 
 // Prints "attest: error: ..." to standard error and returns the exit code of the error's kind.
 int report(const Error& error);
