@@ -107,6 +107,7 @@ TEST_F(Consumer, SkipsWhatCannotBeAskedHereAndPassesNothingForNothing) {
   ASSERT_EQ(configured.code, 0) << configured.out << configured.err;
   // What an earlier run left must not be taken for this one's report.
   dir_.file("build/attest/absent.ggml_CPU.xml", "<testsuites/>");
+  dir_.file("build/attest/absent.ggml_CPU.jsonl", "{}\n");
 
   const Ended run = ctest("");
   EXPECT_EQ(run.code, 8) << run.out;
@@ -121,6 +122,7 @@ TEST_F(Consumer, SkipsWhatCannotBeAskedHereAndPassesNothingForNothing) {
   }
   EXPECT_THAT(run.out, AllOf(HasSubstr("did you mean 'quick'?"), HasSubstr("did you mean 'vec'?")));
   EXPECT_FALSE(fs::exists(build() / "attest/absent.ggml_CPU.xml"));
+  EXPECT_FALSE(fs::exists(build() / "attest/absent.ggml_CPU.jsonl"));
 }
 
 TEST_F(Consumer, IsToldWhatIsWrongWithASuiteWhenItConfigures) {

@@ -112,7 +112,10 @@ class Watcher : public RunListener {
   std::int64_t prec_not_honoured = 0;
 };
 
-int skipped(const Error& why) {
+int skipped(const Error& why, const std::string& jsonl) {
+  // An earlier run's record must not pass for this one's; one that another run is writing is left alone.
+  std::error_code none;
+  if (std::filesystem::is_regular_file(jsonl, none) && JsonlReporter::open(jsonl)) std::filesystem::remove(jsonl, none);
   fmt::print(stderr, "attest: skipped: {}\n", why.text());
   return kUnavailable;
 }
@@ -122,12 +125,13 @@ bool names_ggml(const std::vector<std::string>& backends) {
 }
 
 // With --skip-unavailable: kUnavailable where a named backend exists but cannot be had on this machine.
-int check_available(const std::vector<std::string>& backends, const SubjectMaker& make_subject) {
+int check_available(const std::vector<std::string>& backends, const SubjectMaker& make_subject,
+                    const std::string& jsonl) {
   for (const auto& backend : backends) {
     auto started = make_subject(backend, {})->start();
     if (started) continue;
     if (started.error().kind == ErrorKind::input) return report_backend(std::move(started.error()));
-    return skipped(started.error());
+    return skipped(started.error(), jsonl);
   }
   return kOk;
 }
@@ -193,10 +197,9 @@ int run_verb(const RunArguments& a, const std::string& command) {
   const auto max_memory = bytes_of(a.max_memory);
   if (!max_memory) return report(max_memory.error());
   remove_old_reports(a.reports);
-  if (std::error_code none; std::filesystem::is_regular_file(a.jsonl, none)) std::filesystem::remove(a.jsonl, none);
   const auto environment = find_ggml_builds(a.ggml);
   if (!environment) {
-    if (a.skip_unavailable && names_ggml(a.backends)) return skipped(environment.error());
+    if (a.skip_unavailable && names_ggml(a.backends)) return skipped(environment.error(), a.jsonl);
     return report(environment.error());
   }
   plan->backends = a.backends.empty() ? default_backends(*environment) : a.backends;
@@ -228,7 +231,7 @@ int run_verb(const RunArguments& a, const std::string& command) {
   options.failures = bundles->get();
   const SubjectMaker maker = subject_maker(*environment, a.in_process, *max_memory);
   if (a.skip_unavailable) {
-    if (const int code = check_available(plan->backends, maker); code != kOk) return code;
+    if (const int code = check_available(plan->backends, maker, a.jsonl); code != kOk) return code;
   }
 
   FdSink out = FdSink::standard_output(), err = FdSink::standard_error();
