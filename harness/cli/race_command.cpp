@@ -5,11 +5,10 @@
 #include <memory>
 
 #include "cases/case.h"
-#include "harness/backends.h"
+#include "harness/cli/run_support.h"
 #include "harness/cli/verbs.h"
-#include "harness/run/place.h"
+#include "harness/run/execution.h"
 #include "harness/run/schedule.h"
-#include "reports/record.h"
 
 namespace attest::cli {
 
@@ -21,48 +20,6 @@ struct RaceArguments {
   std::string line, backend = "metal:sim";
   int orders = 20;
 };
-
-// The case on one backend: its output, or what went wrong.
-struct Execution {
-  std::vector<std::byte> bits;
-  std::string verdict, detail;  // empty: none
-};
-
-Expected<Execution> execute(const std::string& backend, const Case& c, Place& place) {
-  const auto subject =
-      make_process_subject({{own_executable().string(), kSubjectVerb}, backend, {}, {place.fd()}, 0, &interrupted()});
-  if (auto started = subject->start(); !started) return Unexpected(started.error());
-  const InputPlan plan = plan_inputs(c.problem);
-  fill_output(c, plan, place.buffers());
-  subject->post(0, place, c, text(c));
-  const double deadline = default_deadline(c.problem) + kCompileSeconds;
-  SubjectAnswer answer = subject->next(deadline);
-  if (answer.kind == SubjectAnswer::Kind::accepted) answer = subject->next(deadline);
-  Execution e;
-  switch (answer.kind) {
-    case SubjectAnswer::Kind::done: {
-      const std::byte* out = place.buffers().out;
-      e.bits.assign(out, out + plan.out.bytes);
-      return e;
-    }
-    case SubjectAnswer::Kind::unsupported:
-      return harness_error(fmt::format("{}: {}", backend, answer.text));
-    case SubjectAnswer::Kind::found: {
-      const auto line_break = std::min(answer.text.find('\n'), answer.text.size());
-      e.verdict = answer.text.substr(0, line_break);
-      e.detail = answer.text.substr(std::min(line_break + 1, answer.text.size()));
-      return e;
-    }
-    case SubjectAnswer::Kind::failed:
-      e.verdict = info(Verdict::ERROR).name;
-      e.detail = answer.text;
-      return e;
-    default:
-      e.verdict = info(answer.fault.verdict).name;
-      e.detail = answer.fault.detail;
-      return e;
-  }
-}
 
 // Elements of `a` whose bits differ in `b`.
 std::size_t differing(const std::vector<std::byte>& a, const std::vector<std::byte>& b) {
@@ -86,12 +43,7 @@ int race_verb(const RaceArguments& a) {
   const auto parsed = parse_case(a.line);
   if (!parsed) return report(parsed.error());
   const Case& c = *parsed;
-  const InputPlan plan = plan_inputs(c.problem);
-  Place place;
-  if (auto opened = place.open(); !opened) return report(opened.error());
-  if (auto ready = place.prepare(plan, c.problem.layout.left_aligned); !ready) return report(ready.error());
-  fill_inputs(c, plan, place.buffers());
-  place.fill_input_gaps();
+  const SubjectMaker maker = subject_maker({}, false, 0);
 
   std::vector<std::string> ways{"model=tsan", "order=fifo", "order=lifo"};
   for (int i = 2; i < a.orders; ++i) ways.push_back(fmt::format("order=random:{}", i - 1));
@@ -103,8 +55,8 @@ int race_verb(const RaceArguments& a) {
   for (const std::string& way : ways) {
     if (interrupted()) return kInterrupted;
     const std::string backend = spec->text() + "," + way;
-    auto e = execute(backend, c, place);
-    if (!e) return report_backend(e.error());
+    auto e = Bench(backend, maker, default_deadline(c.problem) + kCompileSeconds).execute(c);
+    if (!e) return interrupted() ? kInterrupted : report_backend(e.error());
     if (e->verdict.empty() && !first.empty() && e->bits != first) {
       e->verdict = info(Verdict::RACE).name;
       e->detail = fmt::format("{} of {} elements differ from {}", differing(first, e->bits),

@@ -1,0 +1,69 @@
+#include "harness/run/execution.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "cases/inputs.h"
+#include "harness/run/schedule.h"
+#include "reports/record.h"
+
+namespace attest {
+
+Bench::Bench(std::string backend, SubjectMaker make_subject, double timeout_s)
+    : backend_(std::move(backend)), make_subject_(std::move(make_subject)), timeout_s_(timeout_s) {}
+
+Expected<Execution> Bench::execute(const Case& c) {
+  if (!subject_) {
+    if (auto opened = place_.open(); !opened) return Unexpected(opened.error());
+    subject_ = make_subject_(backend_, {place_.fd()});
+  }
+  if (!alive_) {
+    if (auto started = subject_->start(); !started) return Unexpected(started.error());
+    alive_ = true;
+  }
+  const InputPlan plan = plan_inputs(c.problem);
+  const std::string line = text(c);
+  if (line != in_place_) {
+    if (auto ready = place_.prepare(plan, c.problem.layout.left_aligned); !ready) return Unexpected(ready.error());
+    fill_inputs(c, plan, place_.buffers());
+    place_.fill_input_gaps();
+    in_place_ = line;
+  }
+  fill_output(c, plan, place_.buffers());
+  const double deadline = timeout_s_ > 0 ? timeout_s_ : default_deadline(c.problem);
+  subject_->post(0, place_, c, line);
+  SubjectAnswer answer = subject_->next(deadline);
+  if (answer.kind == SubjectAnswer::Kind::accepted) answer = subject_->next(deadline);
+  Execution e;
+  e.cpu_s = answer.cpu_seconds;
+  switch (answer.kind) {
+    case SubjectAnswer::Kind::done: {
+      const std::byte* out = place_.buffers().out;
+      e.bits.assign(out, out + plan.out.bytes);
+      return e;
+    }
+    case SubjectAnswer::Kind::unsupported:
+      return harness_error(fmt::format("{}: {}", backend_, answer.text));
+    case SubjectAnswer::Kind::found: {
+      const auto line_break = std::min(answer.text.find('\n'), answer.text.size());
+      e.verdict = answer.text.substr(0, line_break);
+      e.detail = answer.text.substr(std::min(line_break + 1, answer.text.size()));
+      return e;
+    }
+    case SubjectAnswer::Kind::failed:
+      e.verdict = info(Verdict::ERROR).name;
+      e.detail = answer.text;
+      return e;
+    case SubjectAnswer::Kind::interrupted:
+      alive_ = false;
+      return harness_error("interrupted");
+    default:
+      alive_ = false;
+      e.verdict = info(answer.fault.verdict).name;
+      e.detail = answer.fault.detail;
+      return e;
+  }
+}
+
+}  // namespace attest
