@@ -1,17 +1,16 @@
 #include "harness/run/blob_store.h"
 
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+
 #include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstring>
 #include <fstream>
-
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-#include <xxhash.h>
-
-#include <fmt/format.h>
 
 namespace attest {
 
@@ -41,6 +40,11 @@ bool write_whole(int fd, const void* data, std::size_t bytes) {
   return true;
 }
 
+// Folders of blobs have two hexadecimal digits; a directory may hold other things beside them.
+bool is_ours(const std::string& folder) {
+  return folder.size() == 2 && folder.find_first_not_of("0123456789abcdef") == std::string::npos;
+}
+
 }  // namespace
 
 BlobStore::BlobStore(fs::path directory, std::uint64_t max_bytes)
@@ -60,8 +64,7 @@ std::optional<std::vector<std::byte>> BlobStore::load(std::string_view key) cons
   Header header{};
   struct stat status {};
   bool good = fstat(fd, &status) == 0 && read(fd, &header, sizeof header) == sizeof header && header.magic == kMagic &&
-              header.key_bytes == key.size() &&
-              header.blob_bytes <= static_cast<std::uint64_t>(status.st_size) &&
+              header.key_bytes == key.size() && header.blob_bytes <= static_cast<std::uint64_t>(status.st_size) &&
               sizeof header + header.key_bytes + header.blob_bytes == static_cast<std::uint64_t>(status.st_size);
   if (good) {
     std::string stored(key.size(), '\0');
@@ -108,13 +111,17 @@ void BlobStore::trim() {
   std::vector<File> files;
   std::uint64_t total = 0;
   std::error_code error;
-  for (fs::recursive_directory_iterator it(directory_, error), end; !error && it != end; it.increment(error)) {
-    std::error_code one;
-    if (!it->is_regular_file(one)) continue;
-    const File file{it->last_write_time(one), it->file_size(one), it->path()};
-    if (one) continue;
-    total += file.bytes;
-    files.push_back(file);
+  for (fs::directory_iterator folder(directory_, error), end; !error && folder != end; folder.increment(error)) {
+    if (!is_ours(folder->path().filename().string())) continue;
+    std::error_code inner;
+    for (fs::directory_iterator it(folder->path(), inner); !inner && it != end; it.increment(inner)) {
+      std::error_code one;
+      if (!it->is_regular_file(one)) continue;
+      const File file{it->last_write_time(one), it->file_size(one), it->path()};
+      if (one) continue;
+      total += file.bytes;
+      files.push_back(file);
+    }
   }
   std::sort(files.begin(), files.end(), [](const File& a, const File& b) { return a.used < b.used; });
   for (const File& file : files) {

@@ -25,7 +25,8 @@ class BlobStore {
   std::optional<std::vector<std::byte>> load(std::string_view key) const;
   void store(std::string_view key, std::span<const std::byte> bytes);
 
-  // Removes the files longest unused until no more than max_bytes are left. store() calls it now and then.
+  // Removes the blobs longest unused until no more than max_bytes are left; whatever else lies in the directory is
+  // left alone. store() calls it now and then.
   void trim();
 
   const std::filesystem::path& directory() const { return directory_; }

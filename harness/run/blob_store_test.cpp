@@ -1,10 +1,10 @@
 #include "harness/run/blob_store.h"
 
-#include <fstream>
-#include <thread>
-
 #include <gtest/gtest.h>
 #include <unistd.h>
+
+#include <fstream>
+#include <thread>
 
 namespace attest {
 namespace {
@@ -73,6 +73,17 @@ TEST_F(BlobStoreTest, StaysUnderItsCapAndKeepsWhatWasUsedLast) {
   EXPECT_LE(total, 10000U);
   EXPECT_TRUE(store.load("k29"));
   EXPECT_FALSE(store.load("k0"));
+}
+
+TEST_F(BlobStoreTest, TrimmingLeavesAloneWhatIsNotABlob) {
+  BlobStore store(directory_, 3000);
+  fs::create_directories(directory_ / "npm" / "ab");
+  for (const char* name : {"npm/ab/libggml.so", "readme"}) std::ofstream(directory_ / name) << std::string(9000, 'x');
+  for (int i = 0; i < 6; ++i) store.store("k" + std::to_string(i), blob(700, i));
+  store.trim();
+  EXPECT_TRUE(fs::exists(directory_ / "npm/ab/libggml.so"));
+  EXPECT_TRUE(fs::exists(directory_ / "readme"));
+  EXPECT_TRUE(store.load("k5")) << "they do not count as blobs either";
 }
 
 TEST_F(BlobStoreTest, ManyWritersOfOneKeyLeaveOneWholeBlob) {
