@@ -98,6 +98,33 @@ int print_ggml_listings(const std::string& name, const std::string& dir) {
   return 0;
 }
 
+// What one build offers, told by a child process that loads it.
+static Expected<std::vector<BackendListing>> listings_of(const GgmlBuild& build) {
+  const auto output = child_output({own_executable().string(), kListingsVerb, build.name, build.dir.string()}, 60);
+  if (!output) return Unexpected(output.error());
+  std::vector<BackendListing> listings;
+  std::istringstream lines(*output);
+  for (std::string line; std::getline(lines, line);) {
+    std::vector<std::string> fields;
+    std::istringstream cells(line);
+    for (std::string cell; std::getline(cells, cell, '\t');) fields.push_back(cell);
+    fields.resize(4);
+    listings.push_back({fields[0], fields[1], fields[2] == "1", fields[3]});
+  }
+  return listings;
+}
+
+Expected<std::vector<std::string>> runnable_cpu_variants(const GgmlBuild& build) {
+  const auto listings = listings_of({"", build.dir});
+  if (!listings) return Unexpected(listings.error());
+  constexpr std::string_view kPrefix = "ggml:CPU,variant=";
+  std::vector<std::string> variants;
+  for (const BackendListing& one : *listings) {
+    if (one.available && one.name.rfind(kPrefix, 0) == 0) variants.push_back(one.name.substr(kPrefix.size()));
+  }
+  return variants;
+}
+
 std::vector<BackendListing> all_listings(const BackendEnvironment& environment) {
   std::vector<BackendListing> listings = builtin_listings();
   for (const char* variant : {"f32", "f64"}) {
@@ -107,19 +134,12 @@ std::vector<BackendListing> all_listings(const BackendEnvironment& environment) 
   for (const GgmlBuild& build : environment.ggml) {
     // A single build needs no name: ggml:CPU.
     const std::string name = environment.ggml.size() == 1 ? "" : build.name;
-    const auto output = child_output({own_executable().string(), kListingsVerb, name, build.dir.string()}, 60);
-    if (!output) {
-      listings.push_back({"ggml@" + build.name, build.dir.string(), false, output.error().text()});
+    auto offered = listings_of({name, build.dir});
+    if (!offered) {
+      listings.push_back({"ggml@" + build.name, build.dir.string(), false, offered.error().text()});
       continue;
     }
-    std::istringstream lines(*output);
-    for (std::string line; std::getline(lines, line);) {
-      std::vector<std::string> fields;
-      std::istringstream cells(line);
-      for (std::string cell; std::getline(cells, cell, '\t');) fields.push_back(cell);
-      fields.resize(4);
-      listings.push_back({fields[0], fields[1], fields[2] == "1", fields[3]});
-    }
+    for (BackendListing& one : *offered) listings.push_back(std::move(one));
   }
   return listings;
 }

@@ -26,6 +26,10 @@ Expected<BackendEnvironment> find_ggml_builds(const std::vector<std::string>& gi
 // What is available here. Each ggml build is loaded in a child process of its own.
 std::vector<BackendListing> all_listings(const BackendEnvironment& environment);
 
+// CPU variants of a build that run on this machine, best first; none where it has one CPU backend without a name. The
+// build is loaded in a child process.
+Expected<std::vector<std::string>> runnable_cpu_variants(const GgmlBuild& build);
+
 // Child side of all_listings(): prints one listing per line, fields separated by tabs.
 int print_ggml_listings(const std::string& name, const std::string& dir);
 inline constexpr const char* kListingsVerb = "__ggml-listings";

@@ -44,6 +44,8 @@ Key::Key(const Case& c, const AttentionInputs& inputs, const KeyOptions& options
   sample_ = options.oracle_full ? rows_ : sample_rows(rows_, std::min(affordable, options.confirm_rows), seed);
 }
 
+std::string_view key_fingerprint() { return kKeyVersion; }
+
 std::string Key::address(std::string_view what, std::string_view of) const {
   return fmt::format("{}\n{}\n{} rows, {} confirmed\n{}\n{}", what, kKeyVersion, rows_.size(), sample_.size(), of,
                      text(case_));

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cases/case.h"
@@ -18,6 +19,9 @@
 #include "oracles/oracle.h"
 
 namespace attest {
+
+// Of the sources that keys, and so verdicts, are worked out with.
+std::string_view key_fingerprint();
 
 struct KeyOptions {
   std::int64_t rows = 0;           // judged rows per case at most; 0: as many as key_flop allows

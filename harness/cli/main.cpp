@@ -59,7 +59,7 @@ void raise_descriptor_limit() {
 int usage_error(const CLI::App& app, const CLI::ParseError& error) {
   std::string message = error.what(), hint;
   const CLI::App* where = &app;
-  for (const CLI::App* sub : app.get_subcommands()) where = sub;
+  while (!where->get_subcommands().empty()) where = where->get_subcommands().back();
   const std::vector<std::string> extras = where->remaining(true);
   // A word that is no verb leaves the parser without one, and that is all it says.
   if (where == &app && !extras.empty() && extras[0][0] != '-') message = fmt::format("unknown verb '{}'", extras[0]);
@@ -114,6 +114,7 @@ int main(int argc, char** argv) {
   verbs.emplace_back("race", add_race(app));
   verbs.emplace_back("show", add_show(app));
   verbs.emplace_back("explain", add_explain(app));
+  verbs.emplace_back("bisect", add_bisect(app));
   verbs.emplace_back("bench-accuracy", add_accuracy(app));
   verbs.emplace_back("doctor", add_doctor(app));
   try {

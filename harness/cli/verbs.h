@@ -19,6 +19,10 @@ inline constexpr const char* kExitCodes =
     "its work (backend, library, directory, 0 cases); 77 with --skip-unavailable, a backend is not available\n"
     "here; 130 interrupted.";
 
+inline constexpr const char* kBisectExitCodes =
+    "Exit codes: 0 found; 2 usage, or an end is not what it is said to be; 3 steps that could not be judged leave\n"
+    "more than one candidate, or the work could not be done; 130 interrupted (the same command goes on).";
+
 // Adds a subcommand to `app`; the returned function runs it after parsing and gives the exit code.
 using Verb = std::function<int()>;
 Verb add_run(CLI::App& app);
@@ -35,6 +39,7 @@ Verb add_race(CLI::App& app);
 Verb add_report(CLI::App& app);
 Verb add_mutants(CLI::App& app);
 Verb add_doctor(CLI::App& app);
+Verb add_bisect(CLI::App& app);
 
 // Prints "attest: error: ..." to standard error and returns the exit code of the error's kind.
 int report(const Error& error);
