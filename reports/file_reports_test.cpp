@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <filesystem>
@@ -45,7 +46,8 @@ RecordFile hostile_file() {
 
 class Directory {
  public:
-  Directory() : path_(std::filesystem::temp_directory_path() / fmt::format("attest_reports_{}", std::rand())) {
+  Directory()
+      : path_(std::filesystem::temp_directory_path() / fmt::format("attest_reports_{}_{}", getpid(), std::rand())) {
     std::filesystem::create_directories(path_);
   }
   ~Directory() { std::filesystem::remove_all(path_); }
