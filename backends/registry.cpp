@@ -8,6 +8,7 @@
 #include "backends/metal/backend.h"
 #include "backends/mutant/mutant_backend.h"
 #include "backends/plugin/plugin_backend.h"
+#include "backends/process/process_backend.h"
 
 namespace attest {
 namespace {

@@ -74,6 +74,15 @@ constexpr std::array<Field, 14> kRelative{{
     {"u_l", &attest_contract::u_l, &ArithmeticContract::u_l},
     {"u_out", &attest_contract::u_out, &ArithmeticContract::u_out},
 }};
+struct Count {
+  const char* name;
+  std::int64_t attest_contract::*theirs;
+  std::int64_t ArithmeticContract::*ours;
+};
+constexpr std::array<Count, 2> kCounts{{
+    {"tile", &attest_contract::tile, &ArithmeticContract::tile},
+    {"chunks", &attest_contract::chunks, &ArithmeticContract::chunks},
+}};
 constexpr Field kOmegaOut{"omega_out", &attest_contract::omega_out, &ArithmeticContract::omega_out};
 
 struct Flag {
@@ -81,7 +90,9 @@ struct Flag {
   std::int32_t attest_contract::*theirs;
   bool ArithmeticContract::*ours;
 };
-constexpr std::array<Flag, 5> kFlags{{
+constexpr std::array<Flag, 7> kFlags{{
+    {"any_order", &attest_contract::any_order, nullptr},
+    {"narrow_under_prec", &attest_contract::narrow_under_prec, nullptr},
     {"products_rounded", &attest_contract::products_rounded, &ArithmeticContract::products_rounded},
     {"p_normalised", &attest_contract::p_normalised, &ArithmeticContract::p_normalised},
     {"truncating", &attest_contract::truncating, &ArithmeticContract::truncating},
@@ -147,9 +158,32 @@ attest_contract standard_contract() {
   c.struct_size = sizeof c;
   for (const Field& f : kRelative) c.*f.theirs = ours.*f.ours;
   c.*kOmegaOut.theirs = ours.*kOmegaOut.ours;
-  c.tile = ours.tile;
-  c.chunks = ours.chunks;
+  for (const Count& f : kCounts) c.*f.theirs = ours.*f.ours;
   return c;
+}
+
+bool set_contract_field(attest_contract& c, std::string_view name, double value) {
+  for (const Field& f : kRelative) {
+    if (name == f.name) return c.*f.theirs = value, true;
+  }
+  if (name == kOmegaOut.name) return c.*kOmegaOut.theirs = value, true;
+  // What is no whole number of that size is none the contract may have.
+  const bool whole = value >= 0 && value <= 0x1p31 && value == std::floor(value);
+  for (const Count& f : kCounts) {
+    if (name == f.name) return c.*f.theirs = whole ? static_cast<std::int64_t>(value) : -1, true;
+  }
+  for (const Flag& f : kFlags) {
+    if (name == f.name) return c.*f.theirs = whole && value <= 1 ? static_cast<std::int32_t>(value) : -1, true;
+  }
+  return false;
+}
+
+std::vector<std::string> contract_field_names() {
+  std::vector<std::string> names{kOmegaOut.name};
+  for (const Field& f : kRelative) names.emplace_back(f.name);
+  for (const Count& f : kCounts) names.emplace_back(f.name);
+  for (const Flag& f : kFlags) names.emplace_back(f.name);
+  return names;
 }
 
 Expected<ArithmeticContract> read_contract(const attest_contract& c) {
@@ -173,18 +207,14 @@ Expected<ArithmeticContract> read_contract(const attest_contract& c) {
     if (!take(f)) return bad(f.name, number(c.*f.theirs), "relative error: 0 to below 1");
   }
   if (!take(kOmegaOut)) return bad(kOmegaOut.name, number(c.*kOmegaOut.theirs), "smallest value: 0 to below 1");
-  if (c.tile < 1) return bad("tile", std::to_string(c.tile), "number of keys: 1 or more");
-  if (c.chunks < 1) return bad("chunks", std::to_string(c.chunks), "number of chunks: 1 or more");
-  ours.tile = c.tile;
-  ours.chunks = c.chunks;
-  const auto no_flag = [](std::int32_t value) { return value != 0 && value != 1; };
-  for (const Flag& f : kFlags) {
-    if (no_flag(c.*f.theirs)) return bad(f.name, std::to_string(c.*f.theirs), "yes or no: 0 or 1");
-    ours.*f.ours = c.*f.theirs == 1;
+  for (const Count& f : kCounts) {
+    if (c.*f.theirs < 1) return bad(f.name, std::to_string(c.*f.theirs), "number of keys or chunks: 1 or more");
+    ours.*f.ours = c.*f.theirs;
   }
-  if (no_flag(c.any_order)) return bad("any_order", std::to_string(c.any_order), "yes or no: 0 or 1");
-  if (no_flag(c.narrow_under_prec)) {
-    return bad("narrow_under_prec", std::to_string(c.narrow_under_prec), "yes or no: 0 or 1");
+  for (const Flag& f : kFlags) {
+    const std::int32_t value = c.*f.theirs;
+    if (value != 0 && value != 1) return bad(f.name, std::to_string(value), "yes or no: 0 or 1");
+    if (f.ours != nullptr) ours.*f.ours = value == 1;
   }
   ours.order = c.any_order == 1 ? SumOrder::unknown : SumOrder::ascending;
   ours.honours_prec_f32 = c.narrow_under_prec == 0;

@@ -41,6 +41,7 @@ int list_backends(const ListArguments& a) {
   // What only the user can name.
   for (const BackendFamily& family : backend_families()) {
     if (family.name == "plugin") fmt::print("{:<28} {}\n", "plugin:FILE.so", family.description);
+    if (family.name == "process") fmt::print("{:<28} {}\n", "process:COMMAND", family.description);
   }
   return kOk;
 }

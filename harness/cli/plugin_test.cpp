@@ -103,8 +103,8 @@ INSTANTIATE_TEST_SUITE_P(
                       Misdeed{"contract-fails", "ERROR", "contract returned 5: it was told to"},
                       Misdeed{"u-acc", "ERROR", "its contract: u_acc = -1 is no relative error: 0 to below 1"},
                       Misdeed{"eps-nan", "ERROR", "eps_exp = nan is no relative error"},
-                      Misdeed{"tile-0", "ERROR", "tile = 0 is no number of keys: 1 or more"},
-                      Misdeed{"chunks-0", "ERROR", "chunks = 0 is no number of chunks"},
+                      Misdeed{"tile-0", "ERROR", "tile = 0 is no number of keys or chunks: 1 or more"},
+                      Misdeed{"chunks-0", "ERROR", "chunks = 0 is no number of keys or chunks"},
                       Misdeed{"q-rounding", "ERROR", "q_rounding = 99 is no rounding of Q that attest knows"},
                       Misdeed{"flag-2", "ERROR", "truncating = 2 is no yes or no"},
                       Misdeed{"path", "ERROR", "path does not end within 32 bytes"}));

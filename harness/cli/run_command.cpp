@@ -303,7 +303,7 @@ Verb add_run(CLI::App& app) {
   run->add_option("-o,--op", a->op,
                   "only cases of this op: flash_attn_ext, soft_max_ext, set_rows, kv_decode, or in upper case");
   run->add_option("-b,--backend", a->backends,
-                  "backend, repeatable: cpu:vec, ggml:CPU,ref, plugin:FILE.so ... (attest list backends); default: every "
+                  "backend, repeatable: cpu:vec, ggml:CPU,ref, plugin:FILE.so, process:COMMAND ... (attest list backends); default: every "
                   "available one")
       ->expected(1)
       ->take_all()

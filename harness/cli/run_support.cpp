@@ -46,7 +46,7 @@ void add_backend_options(CLI::App& verb, std::vector<std::string>& backends, std
                          const std::string& standard) {
   verb.add_option(
           "-b,--backend", backends,
-          "backend, repeatable: cpu:vec, ggml:CPU,ref, plugin:FILE.so ... (attest list backends); default: " + standard)
+          "backend, repeatable: cpu:vec, ggml:CPU,ref, plugin:FILE.so, process:COMMAND ... (attest list backends); default: " + standard)
       ->expected(1)
       ->take_all()
       ->allow_extra_args(false);

@@ -278,7 +278,12 @@ SubjectAnswer ProcessSubject::next(double timeout_s) {
     answer.kind = SubjectAnswer::Kind::interrupted;
     return answer;
   }
-  if (got == 0) return fault(Verdict::HANG, fmt::format("no answer within {:.3g} s", timeout_s));
+  if (got == 0) {
+    std::string stack;
+    const std::string words = last_words(stack);
+    return fault(Verdict::HANG, fmt::format("no answer within {:.3g} s{}", timeout_s,
+                                            words.empty() ? "" : "; last words: " + words));
+  }
   if (got < 0) return gone();
   if (reply.magic != protocol::kMagic) {
     return fault(Verdict::CRASH, "garbage on the control channel: the backend writes to descriptors it does not own");
