@@ -53,6 +53,16 @@ struct TriageRecord {
   bool operator==(const TriageRecord&) const = default;
 };
 
+// A picture of an output: the largest err/B per cell, row by row. A cell stands for `down` x `across` neighbours. NaN:
+// nothing was judged there; infinity: NaN, Inf or unwritten. `period`: what is wrong repeats after so many (0: no
+// sign).
+struct MapRecord {
+  std::string rows, columns;  // what lies down and across: "head", "query", "column"
+  std::int64_t down = 1, across = 1, period = 0;
+  std::vector<std::vector<double>> values;
+  bool operator==(const MapRecord&) const = default;
+};
+
 // What a stated contract allows may still be useless: above this NMSE (the one test-backend-ops goes by) a record of a
 // verdict that is not bad names the loss, whatever the contract.
 inline constexpr double kLossyNmse = 5e-4;
@@ -69,11 +79,13 @@ struct VerdictRecord {
   bool err_over_b_is_bound = false;  // true: passed by the cheap lower bound, err/B <= err_over_b
   WorstElement worst;
   double nmse = 0, max_abs = 0, cosine = 1;
-  double allclose = 0;  // smallest t with |error| <= t + t |reference| everywhere
+  double allclose = 0;                           // smallest t with |error| <= t + t |reference| everywhere
   double ulp_p50 = 0, ulp_p99 = 0, ulp_max = 0;  // f32 ULP against the fp64 reference
   double contract_nmse = 0;                      // against exact Q where the contract declares a rounding of Q
   std::vector<PartyError> parties;
   TriageRecord triage;
+  std::vector<MapRecord> maps;        // where a failure sits
+  std::string digest;                 // XXH3-64 of the output's bytes, 16 hexadecimal digits; empty: none came
   std::string alignment;              // of a causal case that fails: the alignments its output is like
   std::string loss;                   // not bad, and yet far from the exact answer: what was lost; see kLossyNmse
   std::vector<std::string> blind_to;  // BLIND: features.def; features the case claims and could not have seen go wrong
@@ -105,6 +117,7 @@ struct RunHeader {
   int shard_index = 0, shard_count = 1;
   std::string selection;  // fingerprint of the whole selection: the same in all shards
   std::string options;    // what else bears on the verdicts, e.g. "rows=8 oracle=full"
+  std::string commit;     // revision of the code under test, where somebody said so
   bool operator==(const RunHeader&) const = default;
 };
 std::string to_json(const RunHeader& header);

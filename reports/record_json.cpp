@@ -49,6 +49,16 @@ void visit(Archive& a, T& t) {
   a("depth", t.depth);
 }
 
+template <class Archive, Maybe<MapRecord> T>
+void visit(Archive& a, T& m) {
+  a("rows", m.rows);
+  a("columns", m.columns);
+  a("down", m.down);
+  a("across", m.across);
+  a("period", m.period);
+  a("values", m.values);
+}
+
 template <class Archive, Maybe<VerdictRecord> T>
 void visit(Archive& a, T& r) {
   a.required("verdict", r.verdict);
@@ -74,6 +84,8 @@ void visit(Archive& a, T& r) {
   a("contract_nmse", r.contract_nmse);
   a("parties", r.parties);
   a.optional("triage", r.triage);
+  a.optional("maps", r.maps);
+  a.optional("digest", r.digest);
   a.optional("alignment", r.alignment);
   a.optional("loss", r.loss);
   a.optional("blind_to", r.blind_to);
@@ -114,6 +126,7 @@ void visit(Archive& a, T& h) {
   a("shard_count", h.shard_count);
   a("selection", h.selection);
   a("options", h.options);
+  a.optional("commit", h.commit);
 }
 
 // Written, never read back.
@@ -184,6 +197,7 @@ class Writer {
   void put(const WorstElement& value) { object(value); }
   void put(const PartyError& value) { object(value); }
   void put(const TriageRecord& value) { object(value); }
+  void put(const MapRecord& value) { object(value); }
   void put(const RunHeader& value) { object(value); }
   void put(const RunSummary& value) { object(value); }
   template <class T>
@@ -279,10 +293,17 @@ class Reader {
     values.clear();
     for (const auto& item : json) decode(key, item, values.emplace_back());
   }
-  void decode(const char* key, const Json& json, std::vector<PartyError>& values) {
-    if (!json.is_array()) return wrong(key, "an array of objects");
-    values.clear();
-    for (const auto& item : json) decode_object(key, item, values.emplace_back());
+  void decode(const char* key, const Json& json, std::vector<PartyError>& values) { decode_objects(key, json, values); }
+  void decode(const char* key, const Json& json, std::vector<MapRecord>& values) { decode_objects(key, json, values); }
+  template <class T>
+  void decode(const char* key, const Json& json, std::vector<std::vector<T>>& rows) {
+    if (!json.is_array()) return wrong(key, "an array of arrays");
+    rows.clear();
+    for (const auto& row : json) {
+      if (!row.is_array()) return wrong(key, "an array of arrays");
+      auto& values = rows.emplace_back();
+      for (const auto& item : row) decode(key, item, values.emplace_back());
+    }
   }
   void decode(const char* key, const Json& json, WorstElement& value) { decode_object(key, json, value); }
   void decode(const char* key, const Json& json, TriageRecord& value) { decode_object(key, json, value); }
@@ -290,6 +311,12 @@ class Reader {
   requires std::is_integral_v<T>
   void decode(const char* key, const Json& json, T& value) {
     json.is_number_integer() ? void(value = json.get<T>()) : wrong(key, "an integer");
+  }
+  template <class T>
+  void decode_objects(const char* key, const Json& json, std::vector<T>& values) {
+    if (!json.is_array()) return wrong(key, "an array of objects");
+    values.clear();
+    for (const auto& item : json) decode_object(key, item, values.emplace_back());
   }
   template <class T>
   void decode_object(const char* key, const Json& json, T& value) {

@@ -55,6 +55,8 @@ VerdictRecord any_record() {
   r.contract_nmse = number();
   for (int i = *rc::gen::inRange(0, 3); i > 0; --i) r.parties.push_back({text(), number(), number()});
   if (flag()) r.triage = {text(), text(), text(), text(), {text()}, text()};
+  if (flag()) r.maps = {{text(), text(), integer(), integer(), integer(), {{number(), number()}, {}}}};
+  r.digest = text();
   r.rows = integer();
   r.rows_judged = integer();
   r.rows_confirmed = integer();
