@@ -13,6 +13,7 @@
 #include "cases/suites/suite.h"
 #include "harness/backends.h"
 #include "harness/cli/machine.h"
+#include "harness/cli/report_options.h"
 #include "harness/cli/run_support.h"
 #include "harness/cli/verbs.h"
 #include "harness/cli/verdict_exit.h"
@@ -41,6 +42,7 @@ struct FuzzArguments {
   int jobs = 0;
   double max_flop = RandomOptions{}.max_flop;
   bool fail_fast = false, no_blindness = false;
+  HistoryOptions history;
 };
 
 // "90", "90s", "10m", "2h": seconds.
@@ -192,10 +194,14 @@ int fuzz_verb(const FuzzArguments& a) {
     jsonl = std::move(*opened);
     listeners.push_back(jsonl.get());
   }
+  const auto history = open_history(a.history);
+  if (!history) return report(history.error());
+  if (*history) listeners.push_back(history->get());
   listeners.push_back(&console);
   MultiListener all(listeners);
 
   RunHeader header = machine_header();
+  header.commit = commit_under_test(a.history);
   header.version = kVersion;
   header.command = fmt::format("attest fuzz --seed {}", a.seed);
   if (a.cases > 0) header.command += fmt::format(" --cases {}", a.cases);
@@ -240,6 +246,7 @@ Verb add_fuzz(CLI::App& app) {
   fuzz->add_option("--seed", a->seed, "which cases: the same seed gives the same ones, in the same order");
   fuzz->add_option("--max-flop", a->max_flop, "size of the largest case")->check(CLI::PositiveNumber);
   fuzz->add_option("--jsonl", a->jsonl, "write the record of truth to this file, one verdict per line");
+  add_history_options(*fuzz, a->history);
   fuzz->add_option("--save", a->save, "append the lines of failing cases to this file");
   fuzz->add_option("--corpus", a->corpus, "directory of .txt files with case lines that run first; default: built in");
   fuzz->add_option("--ledger", a->ledger, "TOML file of known failures: tolerated ones become XFAIL and are not saved");

@@ -1,4 +1,8 @@
-// attest report: a JSONL record becomes an HTML page, JUnit, CSV, Markdown, or the console's table once more.
+// attest report: a JSONL record becomes an HTML page, JUnit, CSV, Markdown, an entry of the history, or the console's
+// table once more.
+#include <fmt/format.h>
+
+#include <cstdlib>
 #include <memory>
 
 #include "harness/cli/report_options.h"
@@ -13,6 +17,7 @@ namespace {
 struct ReportArguments {
   std::vector<std::string> files;
   ReportFiles where;
+  HistoryOptions history;
 };
 
 // The parts of one run are joined; a single file may be unfinished and says so itself.
@@ -30,11 +35,25 @@ Expected<RecordFile> read_whole(const std::vector<std::string>& names) {
   return RecordFile{"", {merged->header}, std::move(merged->verdicts)};
 }
 
+// Says which run of the history the record is.
+Expected<void> import_record(const RecordFile& file, const std::string& db) {
+  auto history = History::open(db, true);
+  if (!history) return Unexpected(history.error());
+  const auto imported = history->import(file);
+  if (!imported) return Unexpected(imported.error());
+  fmt::print("{}: run {}{}\n", db, imported->run, imported->was_there ? " (was there already)" : "");
+  return {};
+}
+
 int report_verb(const ReportArguments& a) {
-  const auto file = read_whole(a.files);
+  auto file = read_whole(a.files);
   if (!file) return report(file.error());
-  if (a.where.any()) {
-    const auto written = write_reports(*file, a.where);
+  if (!a.history.commit.empty()) {
+    for (RunHeader& run : file->runs) run.commit = a.history.commit;
+  }
+  if (a.where.any() || !a.history.db.empty()) {
+    auto written = write_reports(*file, a.where);
+    if (written && !a.history.db.empty()) written = import_record(*file, a.history.db);
     return written ? kOk : report(written.error());
   }
   FdSink out = FdSink::standard_output();
@@ -61,11 +80,37 @@ void add_report_options(CLI::App& verb, ReportFiles& where) {
   verb.add_option("--markdown", where.markdown, "write a summary for a CI step to this file ('-': standard output)");
 }
 
+void add_history_options(CLI::App& verb, HistoryOptions& options) {
+  verb.add_option("--db", options.db, "add the run to this history (SQLite; attest history, attest compare)");
+  verb.add_option("--commit", options.commit,
+                  "revision of the code under test, for the record; default: ATTEST_COMMIT, GITHUB_SHA or "
+                  "CI_COMMIT_SHA");
+}
+
+std::string commit_under_test(const HistoryOptions& options) {
+  if (!options.commit.empty()) return options.commit;
+  for (const char* name : {"ATTEST_COMMIT", "GITHUB_SHA", "CI_COMMIT_SHA"}) {
+    if (const char* value = std::getenv(name); value != nullptr && *value != 0) return value;
+  }
+  return "";
+}
+
+Expected<std::unique_ptr<HistoryReporter>> open_history(const HistoryOptions& options,
+                                                        std::optional<RunHeader> resumed) {
+  if (options.db.empty()) return nullptr;
+  return History::open(options.db, true).map([&](History history) {
+    return std::make_unique<HistoryReporter>(std::move(history), std::move(resumed));
+  });
+}
+
 Verb add_report(CLI::App& app) {
   auto a = std::make_shared<ReportArguments>();
-  CLI::App* verb = app.add_subcommand("report", "make HTML, JUnit, CSV or Markdown of a JSONL record");
+  CLI::App* verb =
+      app.add_subcommand("report", "make HTML, JUnit, CSV, Markdown or an entry of the history of a JSONL record");
   verb->add_option("files", a->files, "JSONL file of a run, or one per shard of it")->required();
   add_report_options(*verb, a->where);
+  verb->add_option("--db", a->history.db, "add the run to this history; once, however often it is repeated");
+  verb->add_option("--commit", a->history.commit, "revision of the code under test, where the record does not say");
   verb->footer(
       "Without an option: the table that attest run prints. Exit codes: 0 written; 2 not a record; 3 cannot\n"
       "be read or written. Verdicts do not change the exit code: attest run has told.");

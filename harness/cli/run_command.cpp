@@ -47,6 +47,7 @@ struct RunArguments {
        skip_unavailable = false, no_blindness = false;
   ReportFiles reports;
   SaveFailures save;
+  HistoryOptions history;
 };
 
 // `standard`: what the suite asks for.
@@ -265,10 +266,15 @@ int run_verb(const RunArguments& a, const std::string& command) {
   }
   FileReporter files(a.reports, repro_options(a));
   if (a.reports.any()) listeners.push_back(&files);
+  const bool resumed = options.earlier != nullptr && !earlier.runs.empty();
+  const auto history = open_history(a.history, resumed ? std::optional(earlier.runs.front()) : std::nullopt);
+  if (!history) return report(history.error());
+  if (*history) listeners.push_back(history->get());
   listeners.push_back(&console);
   MultiListener all(listeners);
 
   RunHeader header = machine_header();
+  header.commit = commit_under_test(a.history);
   header.version = kVersion;
   header.command = command;
   header.suite = plan->suite;
@@ -325,6 +331,7 @@ Verb add_run(CLI::App& app) {
   run->add_option("--seed", a->seed, "added to the seed of every case: other values, same problems");
   add_report_options(*run, a->reports);
   auto* jsonl = run->add_option("--jsonl", a->jsonl, "write the record of truth to this file, one verdict per line");
+  add_history_options(*run, a->history);
   run->add_option("--resume", a->resume,
                   "continue the run this JSONL file records: verdicts in it stand, the rest is appended")
       ->excludes(jsonl);
