@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <array>
+#include <cstddef>
+#include <cstring>
 #include <filesystem>
 
 #include "cases/inputs.h"
@@ -83,6 +86,24 @@ TEST_F(KeyCache, DamagedFilesAreWorkedOutAnew) {
     if (entry.is_regular_file()) fs::resize_file(entry.path(), entry.file_size() / 2);
   }
   EXPECT_EQ(to_json(judge(kLine, {}, &store)), to_json(first));
+}
+
+// Copies of a contract need not copy what lies between its fields.
+TEST(Key, BytesBetweenTheFieldsOfAContractDoNotMakeItAnother) {
+  const Case c = *parse_case(kLine);
+  OwnedInputs owned(c);
+  Key key(c, owned.inputs(), {});
+  const ArithmeticContract contract;
+  constexpr std::size_t kBetween = offsetof(ArithmeticContract, q_rounding) + sizeof contract.q_rounding;
+  static_assert(kBetween < offsetof(ArithmeticContract, u_q));
+  std::array<std::byte, sizeof contract> bytes;
+  std::memcpy(bytes.data(), &contract, sizeof contract);
+  bytes[kBetween] = ~bytes[kBetween];
+  ArithmeticContract twin;
+  std::memcpy(&twin, bytes.data(), sizeof twin);
+  const auto* budgets = &key.budgets(contract, {0});
+  EXPECT_EQ(budgets->size(), 1U);
+  EXPECT_EQ(&key.budgets(twin, {}), budgets);
 }
 
 TEST(KeyBlob, UnpackRefusesBytesThatPackDidNotMake) {
