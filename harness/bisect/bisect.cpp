@@ -16,6 +16,7 @@ namespace attest {
 
 namespace {
 
+constexpr std::string_view kVariantsMark = "variants\n";
 constexpr std::uint64_t kVerdictBytes = std::uint64_t{32} << 20;
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
@@ -93,7 +94,7 @@ Expected<std::vector<std::string>> Bisector::variants_of(const Step& step) {
   const std::string address = identity->empty() ? "" : "CPU variants\n" + *identity;
   std::vector<std::string> variants;
   if (const auto text = kept(address)) {
-    for (std::size_t at = 0; at < text->size();) {
+    for (std::size_t at = kVariantsMark.size(); at < text->size();) {
       const auto end = std::min(text->find('\n', at), text->size());
       variants.push_back(text->substr(at, end - at));
       at = end + 1;
@@ -103,13 +104,16 @@ Expected<std::vector<std::string>> Bisector::variants_of(const Step& step) {
   const auto specimen =
       history_.obtain(step, {options_.interrupted, [&](const auto& what) { listener_.on_doing(what); }});
   if (!specimen) return Unexpected(specimen.error());
-  if (!specimen->unusable.empty() || specimen->ggml.empty()) return variants;
-  auto found = options_.variants({"step", specimen->ggml});
-  if (!found) return variants;  // a build that does not load: judge() says why
-  std::string text;
-  for (const auto& name : *found) text += name + "\n";
-  if (!text.empty()) keep(address, text);
-  return found;
+  if (!specimen->unusable.empty()) return variants;
+  if (!specimen->ggml.empty()) {
+    auto found = options_.variants({"step", specimen->ggml});
+    if (!found) return variants;  // a build that does not load: judge() says why
+    variants = std::move(*found);
+  }
+  std::string text(kVariantsMark);
+  for (const auto& name : variants) text += name + "\n";
+  keep(address, text);
+  return variants;
 }
 
 Expected<StepReport> Bisector::judge(const Step& step) {
@@ -162,11 +166,9 @@ Expected<bool> Bisector::choose_variant() {
   if (!spec || !is_cpu(*spec) || spec->option("variant") != nullptr) return true;
   const auto older = variants_of(history_.older());
   if (!older) return Unexpected(older.error());
-  if (!older->empty()) {
-    // While the older end is there: most likely the variant that will be chosen.
-    use_variant(older->front());
-    if (auto judged = judge(history_.older()); !judged) return Unexpected(judged.error());
-  }
+  // While the older end is there: most likely this is the variant that will be chosen.
+  if (!older->empty()) use_variant(older->front());
+  if (auto judged = judge(history_.older()); !judged) return Unexpected(judged.error());
   const auto newer = variants_of(history_.newer());
   if (!newer) return Unexpected(newer.error());
   if (older->empty() && newer->empty()) return true;

@@ -18,6 +18,7 @@ struct Measurement {
   VerdictRecord record;  // as `attest run` gives it
   std::string bits;      // fingerprint of the output's bytes; "": none, or not the same when run again
   double cpu_s = 0;      // least CPU time of the backend in many runs; 0: not asked for
+  std::string like;      // the arithmetic the output's errors are like (fingerprint.h); "": none attest knows
   std::string release;   // what the step's build calls itself, e.g. "llama.cpp b6845"; may be empty
 
   bool operator==(const Measurement&) const = default;

@@ -31,7 +31,11 @@ class Predicate {
   Answer bad(const Measurement& step, const Measurement& good_end) const;
 
   bool timed() const { return kind_ == Kind::slower; }
-  bool is_default() const { return kind_ == Kind::bad_end; }
+  // Whether bad() looks at the good end.
+  bool needs_baseline() const {
+    return kind_ == Kind::slower || kind_ == Kind::bits ||
+           ((kind_ == Kind::error || kind_ == Kind::nmse) && of_baseline_);
+  }
   const std::string& text() const { return text_; }
   // For people: "verdict STALE", "err > 2 * baseline, that is 3.1e-05".
   std::string meaning(const Measurement& good_end) const;

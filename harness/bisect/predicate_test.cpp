@@ -138,6 +138,7 @@ TEST(Measurement, ComesBackFromItsTextAsItWas) {
   m.release = "llama.cpp b6845";
   m.record.line = "flash_attn_ext d=64";
   m.record.underlying = "NAN";
+  m.like = "an f16 accumulator";
   m.cpu_s = 0.1;
   const auto back = measurement_from_text(to_text(m));
   ASSERT_TRUE(back);
@@ -145,7 +146,7 @@ TEST(Measurement, ComesBackFromItsTextAsItWas) {
   const auto none = measurement_from_text(to_text(unknown("build failed,\nexit code 2")));
   ASSERT_TRUE(none);
   EXPECT_EQ(none->unknown, "build failed, exit code 2");
-  EXPECT_FALSE(measurement_from_text("attest measurement 2\n"));
+  EXPECT_FALSE(measurement_from_text("attest measurement 1\n"));
   const std::string text = to_text(m);
   for (std::size_t n = 0; n < text.size(); ++n) EXPECT_FALSE(measurement_from_text(text.substr(0, n)));
 }

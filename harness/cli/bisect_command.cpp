@@ -25,6 +25,8 @@ struct BisectArguments {
   std::string list;
   NpmQuestion npm;
   std::string good, bad;
+  std::string repository, build, ggml, plugin;  // git
+  bool keep = false;
 };
 
 struct Asked {
@@ -69,11 +71,13 @@ fs::path log_of(const fs::path& cache, const std::string& what) {
   return error ? fs::path() : dir / (fingerprint_of_text(what) + ".log");
 }
 
-int drive(const std::string& verb, const Asked& asked, History& history, BisectConsole& console) {
+int drive(const std::string& verb, const Asked& asked, History& history, BisectConsole& console, bool keep = true) {
   console.open(verb, history);
   const auto outcome = bisect(asked.question, history, asked.options, console);
   if (!outcome) return report(outcome.error());
-  return console.conclude(*outcome, history);
+  const int code = console.conclude(*outcome, history);
+  if (!keep && outcome->kind != BisectOutcome::Kind::interrupted) history.close();
+  return code;
 }
 
 std::string words_of(const BisectArguments& a) {
@@ -111,6 +115,31 @@ int npm_verb(const BisectArguments& a) {
   return drive("npm", *question, **history, console);
 }
 
+int git_verb(const BisectArguments& a) {
+  const auto question = asked(a);
+  if (!question) return report(question.error());
+  const fs::path& cache = question->options.cache;
+  if (cache.empty()) {
+    return report(harness_error("there is no place to build commits in", "set ATTEST_CACHE_DIR").value());
+  }
+  std::error_code ignored;
+  GitQuestion git;
+  git.repository = a.repository;
+  git.older = a.find_fix ? a.bad : a.good;
+  git.newer = a.find_fix ? a.good : a.bad;
+  git.build = a.build;
+  git.ggml = a.ggml;
+  git.plugin = a.plugin;
+  const std::string repository = fs::weakly_canonical(a.repository, ignored).string();
+  const std::string what = fmt::format("{}\n{}\n{}{}", repository, git.build, a.ggml, a.plugin);
+  // One work tree for all questions about what this command makes of this repository.
+  const auto history = git_history(git, cache / "bisect" / ("git-" + fingerprint_of_text(what)));
+  if (!history) return report(history.error());
+  BisectConsole console(question->question,
+                        log_of(cache, fmt::format("{}\n{}\n{}\n{}", what, words_of(a), a.good, a.bad)));
+  return drive("git", *question, **history, console, a.keep);
+}
+
 void add_common(CLI::App& verb, BisectArguments& a) {
   verb.add_option("--case", a.line, "the case: a descriptor or a test-backend-ops line, quoted")->required();
   verb.add_option("-b,--backend", a.backend,
@@ -139,6 +168,20 @@ Verb add_bisect(CLI::App& app) {
   verb->require_subcommand(1);
   verb->footer(kBisectExitCodes);
 
+  CLI::App* git =
+      verb->add_subcommand("git", "commits of a git repository, built one by one in a work tree of their own");
+  git->add_option("--repo", a->repository, "the repository; its checkout is left alone")->default_val(".");
+  git->add_option("--good", a->good, "a revision that is good")->required();
+  git->add_option("--bad", a->bad, "a revision that is bad")->required();
+  git->add_option("--build", a->build,
+                  "what builds a commit: a command for sh, run at the root of the work tree; what "
+                  "is not tracked stays there from commit to commit")
+      ->required();
+  auto* ggml = git->add_option("--ggml", a->ggml, "what it makes: a ggml build in this directory of the work tree");
+  git->add_option("--plugin", a->plugin, "what it makes: this plug-in file")->excludes(ggml);
+  git->add_flag("--keep", a->keep, "leave the work tree there at the end, for the next question");
+  add_common(*git, *a);
+
   CLI::App* builds = verb->add_subcommand("builds", "ggml build directories and plug-in files, oldest first");
   builds->add_option("paths", a->paths, "the builds, oldest first");
   builds->add_option("--list", a->list, "file with one path per line, relative to it; # starts a comment");
@@ -150,7 +193,7 @@ Verb add_bisect(CLI::App& app) {
   npm->add_option("--bad", a->bad, "a version that is bad")->required();
   add_common(*npm, *a);
 
-  return [a, builds] { return builds->parsed() ? builds_verb(*a) : npm_verb(*a); };
+  return [a, builds, git] { return git->parsed() ? git_verb(*a) : builds->parsed() ? builds_verb(*a) : npm_verb(*a); };
 }
 
 }  // namespace attest::cli

@@ -110,7 +110,7 @@ class RealBisect : public ::testing::Test {
 TEST_F(RealBisect, NamesTheReleaseThatChangedBitsAndStepsAroundOneWithoutTheVariant) {
   const Ended ended = npm("1.0.0", "1.0.7");
   EXPECT_EQ(ended.code, 0) << ended.out << ended.err;
-  EXPECT_THAT(ended.out, AllOf(HasSubstr("First bad: @some/ggml@1.0.5 (llama.cpp b7005), found in 4 steps"),
+  EXPECT_THAT(ended.out, AllOf(HasSubstr("First bad: @some/ggml@1.0.5 (llama.cpp b7005)\nfound in 4 steps"),
                                HasSubstr("ggml:CPU,variant=" + best_), HasSubstr("3 steps left (about"),
                                HasSubstr("?     1.0.3")));
   EXPECT_THAT(ended.out, HasSubstr("has no CPU variant '" + best_ + "'"));
@@ -128,7 +128,7 @@ TEST_F(RealBisect, NamesTheReleaseThatChangedBitsAndStepsAroundOneWithoutTheVari
   fs::rename(registry() / "versions.json", registry() / "gone.json");
   const Ended again = npm("1.0.0", "1.0.7");
   EXPECT_EQ(again.code, 0) << again.out << again.err;
-  EXPECT_THAT(again.out, HasSubstr("First bad: @some/ggml@1.0.5 (llama.cpp b7005), found in 4 steps beside the two "
+  EXPECT_THAT(again.out, HasSubstr("First bad: @some/ggml@1.0.5 (llama.cpp b7005)\nfound in 4 steps beside the two "
                                    "ends, 4 of them kept from before"));
   EXPECT_THAT(calls(), Not(HasSubstr("pack")));
 }
@@ -195,9 +195,9 @@ TEST_F(RealBisect, BuildsThatCannotBeJudgedLeaveARange) {
   const auto builds = [&](std::vector<std::string> versions) {
     std::string list = "# oldest first\n\n";
     for (const auto& version : versions) list += "registry/" + version + "/package  # relative to this file\n";
-    return attest({"bisect", "builds", "--list", scratch_.file("list.txt", list), "--case", kLine, "--when",
-                   "bitwise-change"},
-                  variables());
+    return attest(
+        {"bisect", "builds", "--list", scratch_.file("list.txt", list), "--case", kLine, "--when", "bitwise-change"},
+        variables());
   };
   const Ended range = builds({"1.0.0", "1.0.1", "1.0.3", "1.0.5", "1.0.6"});
   EXPECT_EQ(range.code, 3) << range.out << range.err;

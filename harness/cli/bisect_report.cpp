@@ -25,6 +25,12 @@ std::string in_brackets(const std::string& text) { return text.empty() ? "" : " 
 
 std::string named(const StepReport& report) { return report.step.name + in_brackets(report.measurement.release); }
 
+// What does not fit at the end is left out: a reason begins with what matters.
+std::string cut(const std::string& text, std::size_t width) {
+  const std::string line = printable(text);
+  return line.size() <= width ? line : line.substr(0, width - 3) + "...";
+}
+
 std::string labelled(std::string_view label, std::string_view text) {
   return fmt::format("{:<{}}{}", label, kLabel, wrapped(printable(text), kWidth, kLabel));
 }
@@ -74,20 +80,22 @@ void BisectConsole::open(const std::string& verb, const History& history) {
 
 void BisectConsole::row(const StepReport& r) {
   const Measurement& m = r.measurement;
-  const std::string name = shortened(r.step.name, name_width_);
+  std::string line = fmt::format("{:<5} {:<{}} ", word(r.bad), shortened(r.step.name, name_width_), name_width_);
   if (!m.unknown.empty()) {
-    const std::string start = fmt::format("{:<5} {:<{}} ", word(r.bad), name, name_width_);
-    say(start + shortened(printable(m.unknown), kWidth - start.size()));
-    if (log_ != nullptr) fmt::print(log_, "{}\n", m.unknown);
-    return;
+    say(line + cut(m.unknown, kWidth - line.size()));
+  } else {
+    line += fmt::format("{:<13} {:>9} {:>9}", info(m.record.verdict).name, error_text(m),
+                        m.compared() ? fmt::format("{:.2g}", m.nmse()) : "-");
+    if (question_.when.timed()) line += fmt::format(" {:>10}", m.cpu_s > 0 ? fmt::format("{:.3g}", m.cpu_s) : "-");
+    line += fmt::format("  {:<8} {}", shortened(m.record.path, 8), r.step.title.empty() ? m.release : r.step.title);
+    while (line.back() == ' ') line.pop_back();
+    say(cut(line, kWidth));
   }
-  std::string line =
-      fmt::format("{:<5} {:<{}} {:<13} {:>9} {:>9}", word(r.bad), name, name_width_, info(m.record.verdict).name,
-                  error_text(m), m.compared() ? fmt::format("{:.2g}", m.nmse()) : "-");
-  if (question_.when.timed()) line += fmt::format(" {:>10}", m.cpu_s > 0 ? fmt::format("{:.3g}", m.cpu_s) : "-");
-  line += fmt::format("  {:<8} {}", shortened(m.record.path, 8), r.step.title.empty() ? m.release : r.step.title);
-  while (line.back() == ' ') line.pop_back();
-  say(shortened(printable(line), kWidth));
+  if (log_ == nullptr) return;
+  for (const std::string& reason : {m.unknown, m.record.detail}) {
+    if (!reason.empty()) fmt::print(log_, "      {}\n", printable(reason));
+  }
+  std::fflush(log_);
 }
 
 void BisectConsole::on_premise(const StepReport& older, const StepReport& newer, const std::string& about) {
@@ -104,7 +112,8 @@ void BisectConsole::on_premise(const StepReport& older, const StepReport& newer,
 }
 
 void BisectConsole::on_left(const StepsLeft& left, double seconds) {
-  const std::string about = seconds > 0 ? fmt::format(" (about {})", duration(std::ceil(seconds))) : "";
+  const std::string time = seconds < 100 ? fmt::format("{:.0f} s", std::ceil(seconds)) : duration(seconds);
+  const std::string about = seconds > 0 ? fmt::format(" (about {})", time) : "";
   say(fmt::format("{} left{}, {} in between", count_of(left.questions, "step", "steps"), about, left.steps));
 }
 
@@ -125,6 +134,7 @@ void BisectConsole::sides(const BisectOutcome& outcome) {
     f.push_back(
         !m.compared() ? "-" : fmt::format("{}{:.3g}", m.record.err_over_b_is_bound ? "<= " : "", m.record.err_over_b));
     f.push_back(m.record.path);
+    f.push_back(m.like);
     f.push_back(m.cpu_s > 0 ? fmt::format("{:.4g} s", m.cpu_s) : "");
     f.push_back(m.bits.substr(0, 16));
     f.push_back(m.record.build_id);
@@ -133,8 +143,8 @@ void BisectConsole::sides(const BisectOutcome& outcome) {
   const bool fix = question_.find_fix;
   line("", fix ? "last bad" : "last good", fix ? "first good" : "first bad");
   const auto left = fields(a), right = fields(b);
-  constexpr std::string_view kLabels[] = {"step", "verdict",  "err",  "NMSE", "err/B",
-                                          "path", "CPU time", "bits", "build"};
+  constexpr std::string_view kLabels[] = {"step", "verdict", "err",      "NMSE", "err/B",
+                                          "path", "like",    "CPU time", "bits", "build"};
   for (std::size_t i = 0; i < left.size(); ++i) line(kLabels[i], left[i], right[i]);
   const StepReport& bad = fix ? a : b;
   if (!bad.measurement.record.detail.empty()) say(labelled("detail", bad.measurement.record.detail));
@@ -159,14 +169,14 @@ int BisectConsole::conclude(const BisectOutcome& outcome, History& history) {
       fmt::print(stderr, "attest: interrupted after {}: the same command goes on from there\n", effort);
       return kInterrupted;
     case BisectOutcome::Kind::range: {
-      say(fmt::format("\nThe first {} step is one of {}: those before {} could not be judged ({})", what,
-                      outcome.candidates.size(), outcome.after.step.name, effort));
+      say(fmt::format("\nThe first {} step is one of {}: those before {} could not be judged", what,
+                      outcome.candidates.size(), outcome.after.step.name));
+      say(fmt::format("after {}", effort));
       std::size_t shown = 0;
       for (const StepReport& r : outcome.candidates) {
         if (++shown > kMostNamed) break;
         const std::string start = fmt::format("  {:<{}} ", shortened(named(r), 40), name_width_);
-        say(start + shortened(printable(r.measurement.unknown.empty() ? r.step.title : r.measurement.unknown),
-                              kWidth - std::min(start.size(), kWidth - 10)));
+        say(start + cut(r.measurement.unknown.empty() ? r.step.title : r.measurement.unknown, kWidth - start.size()));
       }
       if (outcome.candidates.size() > kMostNamed) {
         say(fmt::format("  and {} more", outcome.candidates.size() - kMostNamed));
@@ -174,12 +184,14 @@ int BisectConsole::conclude(const BisectOutcome& outcome, History& history) {
       break;
     }
     case BisectOutcome::Kind::found:
-      say(fmt::format("\nFirst {}: {}{}, found in {}", what, history.full_name(outcome.after.step),
-                      in_brackets(outcome.after.measurement.release), effort));
+      say(fmt::format("\nFirst {}: {}{}", what, history.full_name(outcome.after.step),
+                      in_brackets(outcome.after.measurement.release)));
+      say(fmt::format("found in {}", effort));
       break;
   }
   say("");
   sides(outcome);
+  say("");
   if (outcome.kind == BisectOutcome::Kind::found) {
     for (const std::string& line : history.about(outcome.after.step)) say(line);
   }

@@ -116,6 +116,7 @@ int main(int argc, char** argv) {
   verbs.emplace_back("show", add_show(app));
   verbs.emplace_back("explain", add_explain(app));
   verbs.emplace_back("bisect", add_bisect(app));
+  verbs.emplace_back(kBisectStepVerb, add_bisect_step(app));
   verbs.emplace_back("bench-accuracy", add_accuracy(app));
   verbs.emplace_back("doctor", add_doctor(app));
   try {
@@ -124,7 +125,9 @@ int main(int argc, char** argv) {
     app.exit(success);
     return kOk;
   } catch (const CLI::ParseError& error) {
-    return usage_error(app, error);
+    const int code = usage_error(app, error);
+    // Every code below 125 says something about the commit.
+    return !words.empty() && words[0] == kBisectStepVerb ? kStopBisect : code;
   }
   for (const auto& [name, verb] : verbs) {
     if (app.got_subcommand(name)) return verb();

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -13,6 +14,9 @@ namespace attest::cli {
 
 // Exit codes (README, "Exit codes").
 enum ExitCode : int { kOk = 0, kBad = 1, kUsage = 2, kHarness = 3, kUnavailable = 77, kInterrupted = 130 };
+// What `git bisect run` understands: 0 and kBad as they are, skip this commit, and stop.
+enum BisectStepCode : int { kSkipCommit = 125, kStopBisect = 128 };
+inline constexpr std::string_view kBisectStepVerb = "bisect-step";
 
 inline constexpr const char* kExitCodes =
     "Exit codes: 0 all as expected; 1 some verdict is bad; 2 usage or bad input; 3 the harness could not do\n"
@@ -41,6 +45,7 @@ Verb add_history(CLI::App& app);
 Verb add_mutants(CLI::App& app);
 Verb add_doctor(CLI::App& app);
 Verb add_bisect(CLI::App& app);
+Verb add_bisect_step(CLI::App& app);
 
 // Prints "attest: error: ..." to standard error and returns the exit code of the error's kind.
 int report(const Error& error);

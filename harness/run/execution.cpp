@@ -34,8 +34,9 @@ Expected<Execution> Bench::execute(const Case& c) {
   const double deadline = timeout_s_ > 0 ? timeout_s_ : default_deadline(c.problem);
   subject_->post(0, place_, c, line);
   SubjectAnswer answer = subject_->next(deadline);
-  if (answer.kind == SubjectAnswer::Kind::accepted) answer = subject_->next(deadline);
   Execution e;
+  e.contract = answer.contract;
+  if (answer.kind == SubjectAnswer::Kind::accepted) answer = subject_->next(deadline);
   e.cpu_s = answer.cpu_seconds;
   switch (answer.kind) {
     case SubjectAnswer::Kind::done: {

@@ -13,6 +13,7 @@ namespace attest {
 
 struct Execution {
   std::vector<std::byte> bits;  // the output's allocation; empty where there is a verdict
+  ArithmeticContract contract;  // of the path it took
   double cpu_s = 0;             // what the backend used
   std::string verdict, detail;  // what went wrong; empty: nothing
 };
