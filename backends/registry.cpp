@@ -6,6 +6,7 @@
 #include "backends/cpu/cpu_backend.h"
 #include "backends/ggml/backend.h"
 #include "backends/metal/backend.h"
+#include "backends/metal/manifest/msl_backend.h"
 #include "backends/mutant/mutant_backend.h"
 #include "backends/plugin/plugin_backend.h"
 #include "backends/process/process_backend.h"

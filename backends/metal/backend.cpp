@@ -3,16 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
-#include <chrono>
-#include <new>
 #include <numeric>
 
 #include "backends/decode_loop.h"
 #include "backends/metal/attention.h"
 #include "backends/metal/mutants.h"
+#include "backends/metal/outcome.h"
 #include "backends/metal/rows.h"
 #include "backends/metal/sim/sim_device.h"
+#include "backends/metal/sim_options.h"
 #include "cases/grammar/lexer.h"
 
 namespace attest {
@@ -80,24 +79,10 @@ class MetalBackend final : public Backend {
   // Runs what `plan` puts into work_.
   template <class Plan>
   Outcome timed(Plan&& plan) {
-    Outcome outcome;
-    const auto start = std::chrono::steady_clock::now();
-    try {
+    return metal::outcome_of("metal", [&] {
       plan();
-      const auto result = run_work();
-      if (!result) {
-        outcome.ok = false;
-        outcome.error = "metal: " + result.error().text();
-      } else {
-        outcome.cpu_seconds = result->cpu_seconds;
-        report(*result, outcome);
-      }
-    } catch (const std::bad_alloc&) {
-      outcome.ok = false;
-      outcome.error = "metal: out of memory";
-    }
-    outcome.wall_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    return outcome;
+      return run_work();
+    });
   }
 
   // The library of the other ops is made when the first of them is asked for.
@@ -114,13 +99,6 @@ class MetalBackend final : public Backend {
     return device_->run(work_.dispatches);
   }
 
-  static void report(const metal::DispatchResult& result, Outcome& outcome) {
-    if (result.findings.empty()) return;
-    outcome.ok = false;
-    outcome.finding = result.findings.front().verdict;
-    for (const metal::Finding& f : result.findings) outcome.error += (outcome.error.empty() ? "" : "\n") + f.text;
-  }
-
   std::string name_;
   std::unique_ptr<metal::Device> device_;
   metal::AttentionOptions options_;
@@ -129,47 +107,14 @@ class MetalBackend final : public Backend {
   bool has_rows_ = false;
 };
 
-Expected<metal::RunOrder> read_order(const std::string& text) {
-  using Kind = metal::RunOrder::Kind;
-  if (text == "fifo") return metal::RunOrder{Kind::fifo, 0};
-  if (text == "lifo") return metal::RunOrder{Kind::lifo, 0};
-  const auto colon = text.find(':');
-  if (text.substr(0, colon) == "random") {
-    if (colon == std::string::npos) return metal::RunOrder{Kind::random, 1};
-    const auto seed = grammar::read_seed({std::string_view(text).substr(colon + 1), 1}, "order=random");
-    if (!seed) return Unexpected(seed.error());
-    return metal::RunOrder{Kind::random, *seed};
-  }
-  return input_error("order=" + text + " is no order of execution", did_you_mean(text, {"fifo", "lifo", "random:1"}));
-}
-
-template <class T>
-Expected<T> read_word(const std::string& key, const std::string& text,
-                      const std::vector<std::pair<std::string, T>>& words) {
-  std::vector<std::string> names;
-  for (const auto& [name, value] : words) {
-    if (name == text) return value;
-    names.push_back(name);
-  }
-  return input_error(fmt::format("{}={} is none of {}", key, text, fmt::join(names, ", ")), did_you_mean(text, names));
-}
-
 Expected<MetalOptions> read_options(const BackendSpec& spec) {
   MetalOptions options;
   for (const auto& [key, value] : spec.options) {
-    if (key == "model") {
-      const auto model = read_word<metal::ExecutionModel>(key, value,
-                                                          {{"free", metal::ExecutionModel::free},
-                                                           {"lockstep", metal::ExecutionModel::lockstep},
-                                                           {"tsan", metal::ExecutionModel::tsan}});
-      if (!model) return Unexpected(model.error());
-      options.sim.model = *model;
-    } else if (key == "order") {
-      const auto order = read_order(value);
-      if (!order) return Unexpected(order.error());
-      options.sim.order = *order;
-    } else if (key == "kernel") {
-      const auto kernel = read_word<metal::AttentionKernel>(
+    const auto taken = metal::read_sim_option(key, value, options.sim);
+    if (!taken) return Unexpected(taken.error());
+    if (*taken) continue;
+    if (key == "kernel") {
+      const auto kernel = metal::read_word<metal::AttentionKernel>(
           key, value, {{"vec", metal::AttentionKernel::vec}, {"tiled", metal::AttentionKernel::tiled}});
       if (!kernel) return Unexpected(kernel.error());
       options.attention.kernel = *kernel;
@@ -220,7 +165,8 @@ Expected<std::unique_ptr<Backend>> make_metal_backend(const BackendSpec& spec, c
 std::vector<BackendListing> metal_listings() {
   const std::string why_not = metal::sim_unavailable();
   return {{"metal", std::string(kAppleDescription), false, std::string(kNoApple)},
-          {"metal:sim", std::string(kSimDescription), why_not.empty(), why_not}};
+          {"metal:sim", std::string(kSimDescription), why_not.empty(), why_not},
+          {"msl:FILE.toml", "a Metal kernel of yours, as a manifest says: README", why_not.empty(), why_not}};
 }
 
 }  // namespace attest

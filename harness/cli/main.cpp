@@ -20,7 +20,7 @@ int report(const Error& error) {
 }
 
 int report_backend(Error error) {
-  error.kind = ErrorKind::harness;
+  if (error.file.empty()) error.kind = ErrorKind::harness;
   return report(error);
 }
 

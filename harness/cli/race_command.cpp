@@ -33,7 +33,7 @@ std::size_t differing(const std::vector<std::byte>& a, const std::vector<std::by
 int race_verb(const RaceArguments& a) {
   const auto spec = BackendSpec::parse(a.backend);
   if (!spec) return report(spec.error());
-  if (spec->family != "metal" || spec->variant != "sim") {
+  if (spec->family != "msl" && (spec->family != "metal" || spec->variant != "sim")) {
     return report(
         input_error(fmt::format("'{}' has no orders of execution to choose from", a.backend), "-b metal:sim").value());
   }
@@ -89,7 +89,7 @@ Verb add_race(CLI::App& app) {
   auto a = std::make_shared<RaceArguments>();
   CLI::App* race = app.add_subcommand(
       "race", "one case on the Metal simulator in many orders of execution, and with every access watched");
-  race->add_option("-b,--backend", a->backend, "metal:sim, with kernel= or vskip= if wanted")->capture_default_str();
+  race->add_option("-b,--backend", a->backend, "metal:sim, with kernel= or vskip= if wanted; msl:FILE.toml")->capture_default_str();
   race->add_option("--case", a->line, "a descriptor or a test-backend-ops line, quoted")->required();
   race->add_option("--orders", a->orders, "orders of execution: fifo, lifo, then random ones")
       ->check(CLI::Range(2, 1000))

@@ -1,12 +1,11 @@
 // The verbs of the attest command line; each adds its options to the parser and returns what runs it.
 #pragma once
 
+#include <CLI/CLI.hpp>
 #include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include <CLI/CLI.hpp>
 
 #include "cases/error.h"
 
@@ -49,7 +48,8 @@ Verb add_bisect_step(CLI::App& app);
 
 // Prints "attest: error: ..." to standard error and returns the exit code of the error's kind.
 int report(const Error& error);
-// The same for a backend that cannot be had, whoever's mistake it is: kHarness.
+// The same for a backend that cannot be had, whoever's mistake it is: kHarness; kUsage where a file it is made of is
+// wrong.
 int report_backend(Error error);
 
 // Operations attest knows, in both spellings; the error names the nearest.

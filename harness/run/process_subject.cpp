@@ -14,8 +14,8 @@
 #include <csignal>
 #include <cstring>
 #include <ctime>
-#include <fstream>
 #include <filesystem>
+#include <fstream>
 #include <vector>
 
 #include "harness/run/protocol.h"
@@ -29,7 +29,7 @@ namespace attest {
 namespace {
 
 constexpr double kStartTimeout = 60;
-constexpr double kInterruptPollMs = 200;  // how often a waiting judge looks whether it was interrupted
+constexpr double kInterruptPollMs = 200;                  // how often a waiting judge looks whether it was interrupted
 constexpr double kGoneTimeout = 0.1, kDyingTimeout = 10;  // from a closed socket to a dead process: asleep, not asleep
 constexpr std::size_t kStderrKept = 4096;
 
@@ -166,6 +166,7 @@ Expected<SubjectInfo> ProcessSubject::start() {
   }
   if (got == 1) {
     stop();
+    if (reply.say == protocol::Say::misread) return Unexpected(protocol::unpacked(text));
     return reply.say == protocol::Say::misnamed ? input_error(text) : harness_error(text);
   }
   if (got == 0) {

@@ -1,10 +1,15 @@
 #include "harness/run/protocol.h"
 
-#include <cerrno>
-
+#include <fmt/format.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <iterator>
+#include <sstream>
 
 namespace attest::protocol {
 
@@ -54,5 +59,19 @@ bool read_all(int fd, void* data, std::size_t bytes) {
 bool send(int fd, const Request& request, std::string_view text) { return send_message(fd, request, text); }
 
 bool send(int fd, const Reply& reply, std::string_view text) { return send_message(fd, reply, text); }
+
+std::string packed(const Error& error) {
+  return fmt::format("{}\n{}\n{}\n{}\n{}\n{}", error.line, error.column, error.file, error.source_line, error.hint,
+                     error.message);
+}
+
+Error unpacked(const std::string& text) {
+  std::istringstream in(text);
+  std::array<std::string, 5> lines;
+  for (std::string& line : lines) std::getline(in, line);
+  const std::string message{std::istreambuf_iterator<char>(in), {}};
+  return {ErrorKind::input, message, lines[2], std::atoi(lines[0].c_str()), std::atoi(lines[1].c_str()),
+          lines[3],         lines[4]};
+}
 
 }  // namespace attest::protocol

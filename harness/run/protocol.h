@@ -27,9 +27,11 @@ struct Request {
 };
 
 // subject -> judge. A run is answered by `accepted` (with the contract) and later `done`, or by `unsupported`, or by
-// `failed`, or by `found` (what a simulator saw; text: the verdict's name, a line break, a sentence). At the start: `described`, or `misnamed` (the user's mistake: no such backend, variant or option), or
-// `failed` (not to be had here). Text: reason, error, or for `described` name \n build id \n description.
-enum class Say : std::uint32_t { described, accepted, unsupported, done, failed, misnamed, found };
+// `failed`, or by `found` (what a simulator saw; text: the verdict's name, a line break, a sentence). At the start:
+// `described`, or `misnamed` (the user's mistake: no such backend, variant or option), `misread` (the user's mistake in
+// a file that the backend is made of; text: as packed() has it), or `failed` (not to be had here). Text: reason, error,
+// or for `described` name \n build id \n description.
+enum class Say : std::uint32_t { described, accepted, unsupported, done, failed, misnamed, found, misread };
 struct Reply {
   std::uint32_t magic = kMagic;
   Say say = Say::done;
@@ -46,8 +48,8 @@ struct FaultReport {
   std::uint32_t in_place;  // 1: the address lies in or around a tensor
   Region region;
   std::int64_t before, after;
-  std::uint32_t within;    // inside a read-only input
-  std::uint32_t write;     // 1: write, 0: read, 2: unknown
+  std::uint32_t within;     // inside a read-only input
+  std::uint32_t write;      // 1: write, 0: read, 2: unknown
   std::uint32_t workspace;  // 1: the address lies around memory lent to a kernel, `before` its start or `after` its end
   std::uint32_t out_of_memory;
   std::uint64_t address;
@@ -58,5 +60,9 @@ bool write_all(int fd, const void* data, std::size_t bytes);
 bool read_all(int fd, void* data, std::size_t bytes);
 bool send(int fd, const Request& request, std::string_view text);
 bool send(int fd, const Reply& reply, std::string_view text);
+
+// An error with its place in a file, as text, and back.
+std::string packed(const Error& error);
+Error unpacked(const std::string& text);
 
 }  // namespace attest::protocol

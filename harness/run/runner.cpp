@@ -14,8 +14,9 @@ namespace attest {
 
 namespace {
 
+// A backend that cannot be had is the harness's trouble; a file of the user's that is wrong stays that.
 Error of_harness(Error error) {
-  error.kind = ErrorKind::harness;
+  if (error.file.empty()) error.kind = ErrorKind::harness;
   return error;
 }
 

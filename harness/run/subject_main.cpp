@@ -222,8 +222,9 @@ int subject_main(const std::vector<std::string>& words, const BackendFactory& fa
 
   protocol::Reply hello;
   const auto refuse = [&](const Error& error) {
-    hello.say = error.kind == ErrorKind::input ? protocol::Say::misnamed : protocol::Say::failed;
-    protocol::send(kControlFd, hello, error.text());
+    const bool users = error.kind == ErrorKind::input, in_file = users && !error.file.empty();
+    hello.say = in_file ? protocol::Say::misread : users ? protocol::Say::misnamed : protocol::Say::failed;
+    protocol::send(kControlFd, hello, in_file ? protocol::packed(error) : error.text());
     return 3;
   };
   const auto spec = BackendSpec::parse(arguments->backend);
