@@ -7,6 +7,7 @@
 
 #include "backends/decode_loop.h"
 #include "backends/metal/attention.h"
+#include "backends/metal/device_apple.h"
 #include "backends/metal/mutants.h"
 #include "backends/metal/outcome.h"
 #include "backends/metal/rows.h"
@@ -19,8 +20,6 @@ namespace {
 
 constexpr std::string_view kSimDescription = "our Metal kernels on a simulator: sees races, not Apple's rounding";
 constexpr std::string_view kAppleDescription = "our own Metal kernels on this machine's GPU";
-constexpr std::string_view kNoApple = "not built yet; metal:sim runs the same kernels";
-
 struct MetalOptions {
   metal::SimOptions sim;
   metal::AttentionOptions attention;
@@ -28,11 +27,12 @@ struct MetalOptions {
 
 class MetalBackend final : public Backend {
  public:
-  MetalBackend(std::string name, std::unique_ptr<metal::Device> device, metal::AttentionOptions options)
-      : name_(std::move(name)), device_(std::move(device)), options_(options) {}
+  MetalBackend(std::string name, std::string_view description, std::unique_ptr<metal::Device> device,
+               metal::AttentionOptions options)
+      : name_(std::move(name)), description_(description), device_(std::move(device)), options_(options) {}
 
   std::string name() const override { return name_; }
-  std::string description() const override { return std::string(kSimDescription); }
+  std::string description() const override { return std::string(description_); }
   std::string build_id() const override { return "attest " ATTEST_VERSION " " + device_->build_id(); }
   bool has_op(Op) const override { return true; }
   Support supports(const AttentionProblem& problem) const override {
@@ -100,6 +100,7 @@ class MetalBackend final : public Backend {
   }
 
   std::string name_;
+  std::string_view description_;
   std::unique_ptr<metal::Device> device_;
   metal::AttentionOptions options_;
   metal::AttentionWork work_;
@@ -109,8 +110,9 @@ class MetalBackend final : public Backend {
 
 Expected<MetalOptions> read_options(const BackendSpec& spec) {
   MetalOptions options;
+  const bool sim = spec.variant == "sim";
   for (const auto& [key, value] : spec.options) {
-    const auto taken = metal::read_sim_option(key, value, options.sim);
+    const auto taken = sim ? metal::read_sim_option(key, value, options.sim) : false;
     if (!taken) return Unexpected(taken.error());
     if (*taken) continue;
     if (key == "kernel") {
@@ -132,8 +134,10 @@ Expected<MetalOptions> read_options(const BackendSpec& spec) {
       }
       options.attention.vskip = static_cast<float>(*vskip);
     } else {
-      return input_error("metal:sim has no option '" + key + "'",
-                         did_you_mean(key, {"model", "order", "kernel", "vskip", "mutant"}));
+      std::vector<std::string> known{"kernel", "vskip", "mutant"};
+      if (sim) known.insert(known.end(), {"model", "order"});
+      return input_error((sim ? "metal:sim has no option '" : "metal has no option '") + key + "'",
+                         did_you_mean(key, known));
     }
   }
   return options;
@@ -143,13 +147,13 @@ Expected<MetalOptions> read_options(const BackendSpec& spec) {
 
 Expected<std::unique_ptr<Backend>> make_metal_backend(const BackendSpec& spec, const BackendEnvironment&) {
   if (!spec.build.empty()) return input_error("metal has no builds to choose from: '@" + spec.build + "'");
-  if (spec.variant.empty()) return harness_error("metal " + std::string(kNoApple));
-  if (spec.variant != "sim") {
+  const bool sim = spec.variant == "sim";
+  if (!sim && !spec.variant.empty()) {
     return input_error("metal has no variant '" + spec.variant + "'", did_you_mean(spec.variant, {"sim"}));
   }
   const auto options = read_options(spec);
   if (!options) return Unexpected(options.error());
-  auto device = metal::make_sim_device(options->sim);
+  auto device = sim ? metal::make_sim_device(options->sim) : metal::make_apple_device();
   if (!device) return Unexpected(device.error());
   const Expected<std::string> library =
       options->attention.mutant > 0 ? metal::mutable_library(options->attention.kernel) : metal::attention_library();
@@ -159,12 +163,13 @@ Expected<std::unique_ptr<Backend>> make_metal_backend(const BackendSpec& spec, c
     error.kind = ErrorKind::harness;  // our own kernels
     return Unexpected(std::move(error));
   }
-  return std::make_unique<MetalBackend>(spec.text(), std::move(*device), options->attention);
+  return std::make_unique<MetalBackend>(spec.text(), sim ? kSimDescription : kAppleDescription, std::move(*device),
+                                        options->attention);
 }
 
 std::vector<BackendListing> metal_listings() {
-  const std::string why_not = metal::sim_unavailable();
-  return {{"metal", std::string(kAppleDescription), false, std::string(kNoApple)},
+  const std::string why_not = metal::sim_unavailable(), no_apple = metal::apple_unavailable();
+  return {{"metal", std::string(kAppleDescription), no_apple.empty(), no_apple},
           {"metal:sim", std::string(kSimDescription), why_not.empty(), why_not},
           {"msl:FILE.toml", "a Metal kernel of yours, as a manifest says: README", why_not.empty(), why_not}};
 }

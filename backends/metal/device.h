@@ -58,6 +58,18 @@ struct Dispatch {
   Size3 threadgroups, threads;                  // grid, and threads of a threadgroup
 };
 
+// What Apple's API refuses whatever the kernel is: an empty grid, more than 1024 threads, more than 32 KiB of
+// threadgroup memory or a length that is no multiple of 16. Error: input.
+Expected<void> check_dispatch(const Dispatch& dispatch);
+
+// Memory of the host that the arguments of some dispatches lie in: ranges that overlap are one, and every region begins
+// at a multiple of 64 bytes, so that a copy of it keeps all alignments.
+struct MemoryRegion {
+  const std::byte* begin = nullptr;
+  std::size_t bytes = 0;
+};
+std::vector<MemoryRegion> regions_of(const std::vector<Dispatch>& dispatches);
+
 // What a simulator saw that no comparison can: the name of a verdict (RACE, THREADGROUP-OOB ...) and a sentence
 // with the lines of the .metal file.
 struct Finding {

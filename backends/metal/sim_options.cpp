@@ -21,8 +21,6 @@ Expected<RunOrder> read_order(const std::string& text) {
 
 }  // namespace
 
-std::vector<std::string> sim_option_names() { return {"model", "order"}; }
-
 Expected<bool> read_sim_option(const std::string& key, const std::string& value, SimOptions& options) {
   if (key == "model") {
     const auto model = read_word<ExecutionModel>(

@@ -12,7 +12,6 @@ namespace attest::metal {
 
 // True: the option is one of these, and `options` has its value. Error (input): no such value, with the nearest.
 Expected<bool> read_sim_option(const std::string& key, const std::string& value, SimOptions& options);
-std::vector<std::string> sim_option_names();
 
 // The value of a word, or an input error that names the nearest one.
 template <class T>

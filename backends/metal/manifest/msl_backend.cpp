@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "backends/metal/device_apple.h"
 #include "backends/metal/manifest/manifest.h"
 #include "backends/metal/manifest/names.h"
 #include "backends/metal/outcome.h"
@@ -282,15 +283,24 @@ Expected<std::unique_ptr<Backend>> make_msl_backend(const BackendSpec& spec, con
   if (spec.variant.empty())
     return input_error("msl needs a manifest", "msl:FILE.toml; backends/metal/manifest/manifest.md");
   metal::SimOptions sim;
+  bool apple = metal::apple_unavailable().empty();
   for (const auto& [key, value] : spec.options) {
+    if (key == "device") {
+      const auto device = metal::read_word<bool>(key, value, {{"sim", false}, {"metal", true}});
+      if (!device) return Unexpected(device.error());
+      apple = *device;
+      continue;
+    }
     const auto taken = metal::read_sim_option(key, value, sim);
     if (!taken) return Unexpected(taken.error());
     if (*taken) continue;
-    return input_error("msl has no option '" + key + "'", did_you_mean(key, metal::sim_option_names()));
+    return input_error("msl has no option '" + key + "'", did_you_mean(key, {"device", "model", "order"}));
   }
   auto manifest = metal::load_manifest(spec.variant);
   if (!manifest) return Unexpected(manifest.error());
-  auto device = metal::make_sim_device(sim);
+  if (apple && (spec.option("model") != nullptr || spec.option("order") != nullptr))
+    return input_error("model= and order= are the simulator's", "device=sim");
+  auto device = apple ? metal::make_apple_device() : metal::make_sim_device(sim);
   if (!device) return Unexpected(device.error());
   if (auto loaded = (*device)->load(manifest->source_name, manifest->source); !loaded)
     return Unexpected(loaded.error());

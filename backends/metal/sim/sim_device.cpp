@@ -109,22 +109,6 @@ class SimDevice final : public Device {
   }
 
  private:
-  static Expected<void> check(const Dispatch& d) {
-    if (d.threadgroups.count() == 0 || d.threads.count() == 0) {
-      return input_error(fmt::format("{}: an empty grid is dispatched", d.function));
-    }
-    if (d.threads.count() > kMaxThreads) {
-      return input_error(
-          fmt::format("{}: {} threads in a threadgroup, Metal has {}", d.function, d.threads.count(), kMaxThreads));
-    }
-    for (const std::size_t bytes : d.threadgroup_memory) {
-      if (bytes % 16 != 0) {
-        return input_error(fmt::format("{}: threadgroup memory of {} bytes is no multiple of 16", d.function, bytes));
-      }
-    }
-    return {};
-  }
-
   Expected<LoadedModule*> module_with(const std::string& function) {
     Unexpected missing = input_error("no library is loaded");
     for (const auto& m : modules_) {
@@ -136,7 +120,7 @@ class SimDevice final : public Device {
   }
 
   Expected<std::vector<Finding>> run_one(const Dispatch& d) {
-    if (auto fine = check(d); !fine) return Unexpected(fine.error());
+    if (auto fine = check_dispatch(d); !fine) return Unexpected(fine.error());
     const auto module = module_with(d.function);
     if (!module) return Unexpected(module.error());
     if (auto set = (*module)->set_constants(d.constants); !set) return Unexpected(set.error());
