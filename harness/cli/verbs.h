@@ -45,6 +45,7 @@ Verb add_mutants(CLI::App& app);
 Verb add_doctor(CLI::App& app);
 Verb add_bisect(CLI::App& app);
 Verb add_bisect_step(CLI::App& app);
+Verb add_completion(CLI::App& app);
 
 // Prints "attest: error: ..." to standard error and returns the exit code of the error's kind.
 int report(const Error& error);
