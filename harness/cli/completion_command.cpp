@@ -14,14 +14,14 @@ Verb add_completion(CLI::App& app) {
   CLI::App* verb = app.add_subcommand("completion", "print a completion script for bash or zsh, or the man page");
   verb->add_option("what", *what, "bash, zsh or man")->required()->check(CLI::IsMember({"bash", "zsh", "man"}));
   verb->footer(
-      "Now: source <(attest completion bash). For good: attest completion bash > \\\n"
-      "~/.local/share/bash-completion/completions/attest, and the like for zsh into a directory of fpath as\n"
-      "_attest. cmake --install and the Debian package put all three where they belong.");
+      "Now: source <(attest completion bash). For good: into ~/.local/share/bash-completion/completions/attest, or\n"
+      "as _attest into a directory of zsh's fpath. cmake --install and the Debian package put all three where they\n"
+      "belong.");
   return [what, &app] {
-    const ProgramText text = describe(app);
-    fmt::print("{}", *what == "bash"  ? bash_completion(text)
-                     : *what == "zsh" ? zsh_completion(text)
-                                      : man_page(text, kVersion));
+    const VerbText program = describe(app);
+    fmt::print("{}", *what == "bash"  ? bash_completion(program)
+                     : *what == "zsh" ? zsh_completion(program)
+                                      : man_page(program, kVersion));
     return std::fflush(stdout) == 0 ? kOk : kHarness;
   };
 }

@@ -143,5 +143,57 @@ TEST_F(Consumer, IsToldWhatIsWrongWithASuiteWhenItConfigures) {
   }
 }
 
+// The worked example as it is installed: a kernel that passes, and everything that must not.
+TEST_F(Consumer, TestsItsOwnKernelThroughTheInstalledHeaders) {
+  const std::string example = (prefix() / "share/doc/attest/example").string();
+  const Ended built =
+      shell("cmake -S " + example + " -B " + build().string() + " -DCMAKE_PREFIX_PATH=" + prefix().string() +
+            " -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS='-O1 -Wall -Wextra -Wshadow -Wconversion -Werror'"
+            " && cmake --build " +
+            build().string());
+  ASSERT_EQ(built.code, 0) << built.out << built.err;
+  // One case in eight: the kernel is not a fast one.
+  const Ended passed =
+      shell("ctest --test-dir " + build().string(), {{"GTEST_TOTAL_SHARDS", "8"}, {"GTEST_SHARD_INDEX", "0"}});
+  EXPECT_EQ(passed.code, 0) << passed.out;
+  EXPECT_THAT(passed.out, ContainsRegex("tiny_attention [.]* *Passed"));
+
+  const auto test = [&](const std::string& filter) {
+    return shell((build() / "tiny_attention_test").string() + " --gtest_also_run_disabled_tests --gtest_filter='" +
+                 filter + "'");
+  };
+  // Its own kernel on what it takes, the reason on what it does not.
+  const Ended one = test("Attest/TinyKernel.*d_64_n_head_1_n_q_1_n_kv_*:*d_32_n_head_2_n_q_2_n_kv_40_kv_q4_1*");
+  EXPECT_EQ(one.code, 0) << one.out;
+  EXPECT_THAT(one.out, AllOf(HasSubstr("PASSED"), HasSubstr("K and V must be f32 or f16")));
+
+  const Ended broken = test("*DISABLED_BrokenKernel*d_64_n_head_2_n_q_3_n_kv_65_*");
+  EXPECT_EQ(broken.code, 1);
+  EXPECT_THAT(broken.out,
+              AllOf(HasSubstr("FAIL  broken\n"), ContainsRegex("  case    flash_attn_ext d="),
+                    ContainsRegex("  worst   seq 0, head [0-9]+, query [0-9]+, column [0-9]+: got "),
+                    HasSubstr("  suspect "), HasSubstr("  budget  "),
+                    HasSubstr("  repro   --gtest_filter='Attest/DISABLED_BrokenKernel.ComputesAttention/")));
+
+  const Ended by_hand = test("DISABLED_BrokenByHand.*");
+  EXPECT_EQ(by_hand.code, 1);
+  EXPECT_THAT(by_hand.out,
+              AllOf(HasSubstr("is attention within its error budget, flash_attn_ext d=64 n_head=1 n_q=3 n_kv=9 kv=f16"),
+                    HasSubstr("which is FAIL"), ContainsRegex("worst   seq 0, head 0, query [0-9], column"),
+                    HasSubstr("repro   --gtest_filter='DISABLED_BrokenByHand.IsTold'")));
+
+  // Green for nothing, a read beyond Q, a suite that is none.
+  const Ended nothing = test("*DISABLED_TakesNothing*");
+  EXPECT_EQ(nothing.code, 1);
+  EXPECT_THAT(nothing.out, HasSubstr("the kernel took none of 3 cases"));
+  const Ended overrun = test("*DISABLED_Overrun*");
+  EXPECT_GT(overrun.code, 128);
+  EXPECT_THAT(overrun.err,
+              ContainsRegex("attest: the kernel touched [0-9]+ bytes behind the last of Q\nattest: case "));
+  const Ended no_suite = test("*DISABLED_NoSuchSuite*");
+  EXPECT_EQ(no_suite.code, 1);
+  EXPECT_THAT(no_suite.out, HasSubstr("did you mean 'quick'?"));
+}
+
 }  // namespace
 }  // namespace attest::testing

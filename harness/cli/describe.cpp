@@ -52,8 +52,7 @@ ValueKind kind_of(const CLI::Option& option, const OptionText& text) {
   return ValueKind::text;
 }
 
-VerbText verb_text(const CLI::App& app) {
-  VerbText verb{app.get_name(), app.get_description(), app.get_footer(), {}};
+void add_options(const CLI::App& app, VerbText& verb) {
   for (const CLI::Option* option : app.get_options()) {
     OptionText text;
     text.positional = option->get_positional() && option->get_lnames().empty() && option->get_snames().empty();
@@ -70,7 +69,6 @@ VerbText verb_text(const CLI::App& app) {
     verb.options.push_back(std::move(text));
   }
   std::stable_partition(verb.options.begin(), verb.options.end(), [](const OptionText& o) { return o.positional; });
-  return verb;
 }
 
 }  // namespace
@@ -100,13 +98,14 @@ std::string OptionText::value() const {
   }
 }
 
-ProgramText describe(const CLI::App& app) {
-  ProgramText text;
-  text.program = verb_text(app);
-  for (const CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; })) {
-    if (!verb->get_group().empty()) text.verbs.push_back(verb_text(*verb));
+VerbText describe(const CLI::App& app, const std::string& name) {
+  VerbText verb{name, app.get_description(), app.get_footer(), {}, {}};
+  add_options(app, verb);
+  for (const CLI::App* below : app.get_subcommands([](const CLI::App*) { return true; })) {
+    if (below->get_group().empty()) continue;
+    verb.verbs.push_back(describe(*below, name.empty() ? below->get_name() : name + " " + below->get_name()));
   }
-  return text;
+  return verb;
 }
 
 }  // namespace attest::cli

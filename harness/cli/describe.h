@@ -21,21 +21,20 @@ struct OptionText {
   std::string value() const;  // "FILE", "BACKEND", "full|sample"; "" for a flag
 };
 
+// The program itself, with the name "", or a verb, or a verb's verb: "bisect npm".
 struct VerbText {
   std::string name, description, footer;
   std::vector<OptionText> options;  // positional ones first
-};
-
-struct ProgramText {
-  VerbText program;  // options that stand before the verb
   std::vector<VerbText> verbs;
+
+  std::string word() const { return name.substr(name.rfind(' ') + 1); }
 };
 
-ProgramText describe(const CLI::App& app);
+VerbText describe(const CLI::App& app, const std::string& name = {});
 
 // roff; the same text for the same program, no date in it.
-std::string man_page(const ProgramText& text, const std::string& version);
-std::string bash_completion(const ProgramText& text);
-std::string zsh_completion(const ProgramText& text);
+std::string man_page(const VerbText& program, const std::string& version);
+std::string bash_completion(const VerbText& program);
+std::string zsh_completion(const VerbText& program);
 
 }  // namespace attest::cli

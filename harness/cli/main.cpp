@@ -9,6 +9,7 @@
 #include "cases/op.h"
 #include "harness/backends.h"
 #include "harness/cli/verbs.h"
+#include "harness/gtest/judge_main.h"
 #include "harness/run/subject_main.h"
 #include "harness/version.h"
 
@@ -86,6 +87,10 @@ int main(int argc, char** argv) {
   const std::vector<std::string> words(argv + 1, argv + argc);
   if (!words.empty() && words[0] == kSubjectVerb) {
     return subject_main({words.begin() + 1, words.end()}, make_any_backend);
+  }
+  if (words.size() == 1 && words[0] == kJudgeVerb) {
+    std::signal(SIGPIPE, SIG_IGN);
+    return judge_main();
   }
   if (words.size() == 3 && words[0] == kListingsVerb) return print_ggml_listings(words[1], words[2]);
 

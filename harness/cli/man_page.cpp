@@ -51,7 +51,8 @@ std::string options_of(const VerbText& verb) {
 }
 
 std::string usage_of(const VerbText& verb) {
-  std::string usage = fmt::format("\\fBattest {}\\fR [\\fIoptions\\fR]", roff(verb.name));
+  std::string usage =
+      fmt::format("\\fBattest {}\\fR{} [\\fIoptions\\fR]", roff(verb.name), verb.verbs.empty() ? "" : " \\fIverb\\fR");
   for (const OptionText& option : verb.options) {
     if (!option.positional) continue;
     usage += fmt::format(" \\fI{}\\fR{}", roff(option.names[0]), option.repeatable ? " ..." : "");
@@ -72,21 +73,26 @@ constexpr Variable kVariables[] = {
     {"NO_COLOR", "Set: no colour. There is none either where standard output is no terminal."},
 };
 
+void add_verbs(const VerbText& parent, std::string& page) {
+  for (const VerbText& verb : parent.verbs) {
+    page += fmt::format(".SS {}\n{}\n.PP\n{}{}", roff(verb.name), usage_of(verb), paragraph(verb.description),
+                        options_of(verb));
+    if (verb.footer != kExitCodes && !verb.footer.empty()) page += ".PP\n" + paragraph(verb.footer);
+    add_verbs(verb, page);
+  }
+}
+
 }  // namespace
 
-std::string man_page(const ProgramText& text, const std::string& version) {
+std::string man_page(const VerbText& program, const std::string& version) {
   std::string page = fmt::format(
       ".\\\" Made by `attest completion man`.\n.TH ATTEST 1 \"\" \"attest {}\" \"User Commands\"\n.nh\n.ad l\n"
       ".SH NAME\nattest \\- differential correctness harness for flash\\-attention kernels\n"
       ".SH SYNOPSIS\n\\fBattest\\fR \\fIverb\\fR [\\fIoptions\\fR]\n.SH DESCRIPTION\n{}",
-      version, paragraph(text.program.description.substr(text.program.description.find('\n') + 1)));
-  page += ".SH OPTIONS\n" + options_of(text.program);
+      version, paragraph(program.description.substr(program.description.find('\n') + 1)));
+  page += ".SH OPTIONS\n" + options_of(program);
   page += ".SH VERBS\n";
-  for (const VerbText& verb : text.verbs) {
-    page += fmt::format(".SS {}\n{}\n.PP\n{}{}", roff(verb.name), usage_of(verb), paragraph(verb.description),
-                        options_of(verb));
-    if (verb.footer != kExitCodes && !verb.footer.empty()) page += ".PP\n" + paragraph(verb.footer);
-  }
+  add_verbs(program, page);
   page += ".SH EXIT STATUS\n" + paragraph(kExitCodes);
   page += ".SH ENVIRONMENT\n";
   for (const Variable& v : kVariables) page += fmt::format(".TP\n\\fB{}\\fR\n{}", v.name, paragraph(v.meaning));

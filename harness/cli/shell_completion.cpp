@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <functional>
+
 #include "harness/cli/describe.h"
 
 namespace attest::cli {
@@ -83,10 +86,11 @@ _attest() {
   [ -n "$_attest_word" ] && unset 'words[${#words[@]}-1]'
   _attest_value=$_attest_word
   for word in "${words[@]:1}"; do
-    case $word in
-      -*) ;;
-      *) verb=$word; break ;;
-    esac
+    if [[ -z $verb && $word != -* ]]; then
+      verb=$word
+    elif [[ -n $verb && " $(_attest_verbs_of "$verb") " == *" $word "* ]]; then
+      verb="$verb $word"
+    fi
   done
   case $_attest_word in
     --*=*) option=${_attest_word%%=*} _attest_value=${_attest_word#*=} _attest_prefix=$option= ;;
@@ -96,8 +100,8 @@ _attest() {
   values=$(_attest_value_of "$verb" "$option")
   if [ -n "$values" ]; then
     _attest_values $values
-  elif [ -z "$verb" ]; then
-    _attest_reply < <(_attest_words "$_attest_verbs $(_attest_options_of '')")
+  elif values=$(_attest_verbs_of "$verb"); [[ -n $values && $_attest_word != -* ]]; then
+    _attest_reply < <(_attest_words "$values")
   elif [[ $_attest_word == -* ]]; then
     _attest_reply < <(_attest_words "$(_attest_options_of "$verb")")
   else
@@ -162,34 +166,35 @@ std::string zsh_specification(const OptionText& option) {
 
 }  // namespace
 
-std::string bash_completion(const ProgramText& text) {
-  std::vector<std::string> verbs;
-  std::string options = "_attest_options_of() {\n  case $1 in\n", values = "_attest_value_of() {\n  case $1:$2 in\n",
+std::string bash_completion(const VerbText& program) {
+  std::string verbs = "_attest_verbs_of() {\n  case $1 in\n", options = "_attest_options_of() {\n  case $1 in\n",
+              values = "_attest_value_of() {\n  case $1:$2 in\n",
               positional = "_attest_positional_of() {\n  case $1 in\n";
-  const auto add = [&](const VerbText& verb, const std::string& name) {
-    options += fmt::format("    {}) echo '{}' ;;\n", name.empty() ? "''" : name, joined_names(verb));
+  const std::function<void(const VerbText&)> add = [&](const VerbText& verb) {
+    options += fmt::format("    '{}') echo '{}' ;;\n", verb.name, joined_names(verb));
     for (const OptionText& option : verb.options) {
       if (option.kind == ValueKind::none) continue;
       if (option.positional) {
-        positional += fmt::format("    {}) echo '{}' ;;\n", name, bash_values(option));
+        positional += fmt::format("    '{}') echo '{}' ;;\n", verb.name, bash_values(option));
         continue;
       }
       std::vector<std::string> patterns;
-      for (const auto& option_name : option.names) patterns.push_back(name + ":" + option_name);
+      for (const auto& name : option.names) patterns.push_back(fmt::format("'{}':{}", verb.name, name));
       values += fmt::format("    {}) echo '{}' ;;\n", fmt::join(patterns, "|"), bash_values(option));
     }
+    if (verb.verbs.empty()) return;
+    std::vector<std::string> words;
+    for (const VerbText& below : verb.verbs) words.push_back(below.word());
+    verbs += fmt::format("    '{}') echo '{}' ;;\n", verb.name, fmt::join(words, " "));
+    for (const VerbText& below : verb.verbs) add(below);
   };
-  add(text.program, "");
-  for (const VerbText& verb : text.verbs) {
-    verbs.push_back(verb.name);
-    add(verb, verb.name);
-  }
+  add(program);
   const std::string end = "  esac\n}\n";
-  return fmt::format("{}\n_attest_verbs='{}'\n{}{}{}{}{}{}{}", kBashHead, fmt::join(verbs, " "), options, end, values,
-                     end, positional, end, kBashTail);
+  return fmt::format("{}\n{}{}{}{}{}{}{}{}{}", kBashHead, verbs, end, options, end, values, end, positional, end,
+                     kBashTail);
 }
 
-std::string zsh_completion(const ProgramText& text) {
+std::string zsh_completion(const VerbText& program) {
   std::string script =
       "#compdef attest\n# zsh completion for attest. Made by `attest completion zsh`.\n\n"
       "_attest_listed() {\n"
@@ -197,25 +202,34 @@ std::string zsh_completion(const ProgramText& text) {
       "  names=(${(f)\"$(attest list $1 2>/dev/null | sed -n 's/^\\([a-z][^ ]*\\).*/\\1/p')\"})\n"
       "  _wanted $1 expl $1 compadd -a names\n"
       "  [[ $1 != suites ]] || _files -g '*.toml'\n"
-      "}\n\n_attest() {\n  local context state line expl\n  typeset -A opt_args\n  local -a verbs\n  verbs=(\n";
-  for (const VerbText& verb : text.verbs) {
-    script += fmt::format("    '{}:{}'\n", verb.name, zsh_text(verb.description));
-  }
-  script += "  )\n  _arguments -C -S \\\n";
-  for (const OptionText& option : text.program.options) {
-    script += fmt::format("    {} \\\n", zsh_specification(option));
-  }
-  script +=
-      "    '1:verb:->verb' '*::argument:->argument' && return\n"
-      "  case $state in\n    verb) _describe -t verbs verb verbs ;;\n    argument)\n      case $line[1] in\n";
-  for (const VerbText& verb : text.verbs) {
-    script += fmt::format("        {})\n          _arguments -S", verb.name);
-    for (const OptionText& option : verb.options) {
-      script += fmt::format(" \\\n            {}", zsh_specification(option));
+      "}\n\n";
+  const auto function_of = [](const VerbText& verb) {
+    std::string name = "_attest" + (verb.name.empty() ? "" : "_" + verb.name);
+    std::replace(name.begin(), name.end(), ' ', '_');
+    return name;
+  };
+  const std::function<void(const VerbText&)> add = [&](const VerbText& verb) {
+    for (const VerbText& below : verb.verbs) add(below);
+    script += fmt::format("{}() {{\n  local context state line expl\n  typeset -A opt_args\n  _arguments -S",
+                          function_of(verb));
+    if (!verb.verbs.empty()) script += " -C";
+    for (const OptionText& option : verb.options) script += fmt::format(" \\\n    {}", zsh_specification(option));
+    if (verb.verbs.empty()) {
+      script += "\n}\n\n";
+      return;
     }
-    script += "\n          ;;\n";
-  }
-  script += "      esac\n      ;;\n  esac\n}\n\n";
+    script += " \\\n    '1:verb:->verb' '*::argument:->argument' && return\n  local -a verbs\n  verbs=(\n";
+    for (const VerbText& below : verb.verbs) {
+      script += fmt::format("    '{}:{}'\n", below.word(), zsh_text(below.description));
+    }
+    script +=
+        "  )\n  case $state in\n    verb) _describe -t verbs verb verbs ;;\n    argument)\n      case $line[1] in\n";
+    for (const VerbText& below : verb.verbs) {
+      script += fmt::format("        {}) {} ;;\n", below.word(), function_of(below));
+    }
+    script += "      esac\n      ;;\n  esac\n}\n\n";
+  };
+  add(program);
   // As a file of fpath it is run for the first completion, sourced it only declares itself.
   script += "if [[ $zsh_eval_context[-1] == loadautofunc ]]; then _attest \"$@\"; else compdef _attest attest; fi\n";
   return script;
