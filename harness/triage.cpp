@@ -9,6 +9,7 @@
 #include <set>
 
 #include "harness/alterations.h"
+#include "harness/error_picture.h"
 #include "harness/row_choice.h"
 #include "oracles/misreading.h"
 
@@ -385,6 +386,7 @@ void Triage::run(TriageDepth depth, const Rerun& rerun) {
   map_ = map_errors(key_, contract_, out_);
   bad_ = map_.bad();
   record_.triage.place = describe_place(map_, problem_);
+  record_.maps = error_pictures(map_, problem_, depth == TriageDepth::place ? kSmallPicture : kFullPicture);
   record_.triage.depth = "place";
   if (depth == TriageDepth::place) return;
   choose_rows();

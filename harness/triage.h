@@ -26,7 +26,7 @@ enum class TriageDepth : std::uint8_t {
   full,     // and with altered cases, where `rerun` is given
 };
 
-// Fills record.triage of a bad verdict that compare() gave under this contract, and makes a FAIL that other arithmetic
+// Fills record.triage and record.maps of a bad verdict that compare() gave under this contract, and makes a FAIL that other arithmetic
 // than the stated one explains CONTRACT: the fingerprint's emulation takes away most of the evidence, its deviations
 // are none the contract states, and every bad row (at most 64, the worst ones) lies within the budget of the contract
 // it names.

@@ -4,9 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 
 #include "cases/inputs.h"
 #include "harness/compare.h"
+#include "harness/error_picture.h"
 #include "harness/testing/variants.h"
 
 namespace attest {
@@ -121,6 +123,15 @@ TEST(Triage, SaysWhereTheErrorSits) {
   };
   const Failure f = Failure::of<OneHead>("flash_attn_ext d=64 n_head=4 n_head_kv=2 n_q=32 n_kv=90 sinks=1");
   EXPECT_EQ(f.record.triage.place, "head 2, every 4th query from 1; 8 of 128 rows");
+  ASSERT_EQ(f.record.maps.size(), 2U);
+  const MapRecord& rows = f.record.maps[0];
+  EXPECT_EQ(rows.rows + " " + rows.columns, "head query");
+  EXPECT_EQ(rows.period, 4);
+  for (std::size_t h = 0; h < rows.values.size(); ++h) {
+    for (std::size_t q = 0; q < rows.values[h].size(); ++q) {
+      EXPECT_EQ(rows.values[h][q] > 1, h == 2 && q % 4 == 1) << h << " " << q;
+    }
+  }
   EXPECT_EQ(f.record.triage.depth, "pattern");
 }
 
@@ -137,6 +148,51 @@ TEST(Triage, AsksTheBackendWhatTakesTheFailureAway) {
 TEST(Triage, RightInAFreshProcessMeansState) {
   const Rerun rerun = [](const Case&, bool fresh) { return fresh ? Verdict::PASS : Verdict::FAIL; };
   EXPECT_EQ(Failure::of<ScaleOff>(kPlain, TriageDepth::full, rerun).record.triage.suspect, "state");
+}
+
+TEST(Pictures, StayWithinTheirCellsAndKeepTheWorstOfNeighbours) {
+  AttentionProblem p;
+  p.n_head = 100;
+  p.n_q = 5000;
+  p.n_seq = 2;
+  ErrorMap map;
+  map.columns.assign(300, 0.5);
+  map.columns[299] = std::numeric_limits<double>::infinity();
+  RowError worst{{1, 99, 4999}, 1234.5};
+  map.rows = {{{0, 0, 0}, 0.25}, {{0, 0, 1}, 0.125}, worst};
+  for (const std::size_t most : {kFullPicture, kSmallPicture}) {
+    const auto pictures = error_pictures(map, p, most);
+    ASSERT_EQ(pictures.size(), 2U);
+    for (const MapRecord& picture : pictures) {
+      EXPECT_LE(picture.values.size() * picture.values[0].size(), most);
+      EXPECT_EQ(picture.across & (picture.across - 1), 0) << "tiles keep their edges";
+    }
+    EXPECT_EQ(pictures[0].values[0][0], 0.25);
+    EXPECT_EQ(pictures[0].values.back().back(), 1200) << "two digits";
+    EXPECT_TRUE(std::isnan(pictures[0].values[1][0])) << "nothing was judged there";
+    EXPECT_EQ(pictures[1].values[0].back(), std::numeric_limits<double>::infinity());
+    VerdictRecord record;
+    record.maps = pictures;
+    EXPECT_LT(to_json(record).size(), 8 * most + 1500);
+  }
+}
+
+TEST(Pictures, APeriodIsOneOnlyWhereItIsFilledAndComesTwice) {
+  const auto every = [](std::size_t n, std::size_t step, std::size_t from) {
+    std::vector<bool> marked(n, false);
+    for (std::size_t i = from; i < n; i += step) marked[i] = true;
+    return marked;
+  };
+  EXPECT_EQ(period_of(every(64, 8, 3)), 8);
+  EXPECT_EQ(period_of(every(130, 64, 64)), 64) << "the first tile has none";
+  EXPECT_EQ(period_of(every(64, 1, 0)), 0) << "all of them";
+  EXPECT_EQ(period_of(every(64, 64, 9)), 0) << "one alone";
+  EXPECT_EQ(period_of(every(15, 8, 3)), 0) << "not two whole periods";
+  EXPECT_EQ(period_of(every(64, 3, 0)), 0) << "no power of two";
+  std::vector<bool> tiles(256, false);
+  for (std::size_t i = 0; i < 256; ++i) tiles[i] = i % 64 >= 48;
+  EXPECT_EQ(period_of(tiles), 64);
+  EXPECT_EQ(period_of({}), 0);
 }
 
 }  // namespace

@@ -71,6 +71,8 @@ VerdictRecord of_kind(Verdict verdict, int number, const std::string& backend) {
                   "",
                   {"goes away with a zero mask", "stays with one thread"},
                   "full"};
+      r.maps = {{"head", "query", 2, 8, 64, {{0.25, 0, 35}, {std::numeric_limits<double>::quiet_NaN(), 0.5, 12}}},
+                {"", "column", 1, 32, 0, {{0.125, 35, std::numeric_limits<double>::infinity(), 0}}}};
       return r;
     case Verdict::CONTRACT:
       r = measured(std::move(r), verdict, 20.5);

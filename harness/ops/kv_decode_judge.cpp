@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "cases/decode.h"
+#include "harness/error_picture.h"
 #include "harness/ops/op_judge.h"
 
 namespace attest {
@@ -21,6 +22,7 @@ class KvDecodeJudge final : public OpJudge {
     const Ruling ruling = compare(key_, contract, out, record);
     if (ruling.verdict == Verdict::PASS || ruling.verdict == Verdict::ORACLE) return ruling;
     const std::string where = first_wrong(contract, out);
+    record.maps = error_pictures(map_errors(key_, contract, out), plain_.the_case().problem, kSmallPicture);
     if (!where.empty()) record.detail += (record.detail.empty() ? "" : "; ") + where;
     return ruling;
   }

@@ -139,7 +139,7 @@ function groupBox(group) {
     el("strong", {}, textAt("backend", first)), textAt("path", first) ? ` path ${textAt("path", first)}` : "", group.cause ? el("span", { class: "reason" }, `  ${group.cause}`) : ""));
   const fill = () => {
     if (box.childElementCount > 1) return;
-    box.append(el("div", {}, reproLine(first), triageText(record), placeText(record), facts(record), maps(record),
+    box.append(el("div", {}, reproLine(first), triageText(record), placeText(record), maps(record), facts(record),
       group.members.length > 1 ? el("h3", {}, `${group.members.length} alike`) : null,
       el("ul", {}, group.members.slice(0, 12).map((i) => el("li", {}, el("button", { type: "button", onclick: () => openDetail(i) }, short(ratioAt(i))), " ", el("code", {}, textAt("line", i))))),
       group.members.length > 12 ? el("p", { class: "reason" }, `and ${group.members.length - 12} more: see Verdicts`) : null));
@@ -174,7 +174,7 @@ function facts(record) {
 }
 function maps(record) {
   const found = record?.maps ?? (record?.map ? [record.map] : []);
-  return found.length ? el("div", {}, el("h3", {}, "Where the error sits"), ...found.map(errorMap).filter(Boolean)) : null;
+  return found.length ? el("div", {}, el("h3", {}, "Where the error sits"), ...found.map(errorMap).filter(Boolean), mapLegend()) : null;
 }
 function drawFailures() {
   const groups = failureGroups();
@@ -206,9 +206,9 @@ function drawSpread() {
     el("span", {}, el("i", { style: "background:var(--pass);opacity:.45" }), "passed by a cheap bound: at most this"), el("span", {}, el("i", { class: "v-bad" }), "bad"), "dashed: the budget"),
     el("div", { class: "plots" }, [...parts].sort((a, b) => b[1].length - a[1].length).slice(0, 60).map(([name, indices]) => histogram(name, indices)).filter(Boolean)));
 }
+const kNumeric = ["n_kv", "n_q", "d_k", "d_v", "n_head", "n_seq", "softcap", "max_bias", "threads"];
 function drawCurve() {
-  const numeric = ["n_kv", "n_q", "d_k", "d_v", "n_head", "n_seq", "softcap", "max_bias", "threads"];
-  byId("curve").replaceChildren(el("div", { class: "pick" }, select("over", numeric, picks.axis, (v) => { picks.axis = v; drawCurve(); }),
+  byId("curve").replaceChildren(el("div", { class: "pick" }, select("over", kNumeric, picks.axis, (v) => { picks.axis = v; drawCurve(); }),
     select("of", [["ratio", "err/B"], ["nmse", "NMSE"], ["max_abs", "max abs error"], ["cpu", "backend CPU s"]], picks.measure, (v) => { picks.measure = v; drawCurve(); }),
     select("axis", [["log", "logarithmic"], ["lin", "linear"]], picks.logarithmic ? "log" : "lin", (v) => { picks.logarithmic = v === "log"; drawCurve(); }),
     el("span", { class: "reason" }, "worst of what is shown, per backend and point; crosses are bad verdicts")), curveView(state.shown, picks.axis, picks.measure, picks.logarithmic));
@@ -260,7 +260,9 @@ function openDetail(i) {
   byId("detail").replaceChildren(...[el("button", { type: "button", class: "close", onclick: closeDetail }, "close (Esc)"), el("h2", {}, tag(i), " ", textAt("backend", i)),
     el("p", { class: "mono" }, textAt("line", i)), reproLine(i), record.detail ? el("p", {}, record.detail) : null, el("p", { class: "reason" }, verdictInfo[columns.verdict[i]].meaning), triageText(record), placeText(record), maps(record), facts(record)].filter(Boolean));
   byId("detail").hidden = false;
+  opened = i;
 }
+let opened = -1;
 const closeDetail = () => { byId("detail").hidden = true; };
 
 // ---- the frame ----
@@ -294,6 +296,8 @@ function start() {
   let theme = "";
   try { theme = localStorage.getItem("attest-theme") ?? ""; } catch { /* a page from a file may have no storage */ }
   setTheme(theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
+  const swept = (page.runs[0]?.command ?? "").match(/^attest sweep .*--axis '?(\w+)=/)?.[1];
+  if (swept) { current = "curve"; if (kNumeric.includes(swept)) picks.axis = swept; }
   const wanted = new URLSearchParams(location.hash.slice(1));
   if (wanted.get("q")) byId("query").value = wanted.get("q");
   if (wanted.get("view") in painters) current = wanted.get("view");
@@ -310,6 +314,7 @@ function flipTheme() {
   try { localStorage.setItem("attest-theme", document.documentElement.dataset.theme); } catch { /* as above */ }
   drawn.clear();
   show(current);
+  if (!byId("detail").hidden && opened >= 0) openDetail(opened);
 }
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;

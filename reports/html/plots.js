@@ -196,20 +196,58 @@ function curveView(indices, axis, measure, logarithmicX) {
   return el("div", { class: "plot" }, drawing);
 }
 
-// rows x columns of worst err/B, row by row; what was not judged is null.
+// Largest err/B per cell; a cell may stand for several neighbours. What was not judged stays empty; what is over budget is
+// struck through as well as coloured (where a cell has room), deeper with every power of ten. Ticks below: the period in which what is wrong comes back.
 function errorMap(map) {
   const rows = map.values.length, wide = map.values[0]?.length ?? 0;
   if (!rows || !wide) return null;
-  const size = Math.max(3, Math.min(14, Math.floor(640 / Math.max(wide, 1))));
-  const canvas = el("canvas", { class: "map", width: wide * size, height: rows * size, role: "img",
-    "aria-label": `error map, ${map.rows} by ${map.columns}` });
+  const size = Math.max(5, Math.min(22, Math.floor(660 / wide))), tall = rows === 1 ? 26 : Math.max(size, rows > 16 ? 9 : 14), foot = 7;
+  const many = (name) => (name === "query" ? "queries" : name + "s");
+  const at = (c, r) => {
+    const one = (name, k, by) => (by > 1 ? `${many(name)} ${k * by} to ${(k + 1) * by - 1}` : `${name} ${k}`);
+    const value = number(map.values[r][c]);
+    return `${map.rows ? one(map.rows, r, map.down) + ", " : ""}${one(map.columns, c, map.across)}: ${Number.isNaN(value) ? "not judged" : Number.isFinite(value) ? "err/B " + short(value) : "NaN, Inf or unwritten"}`;
+  };
+  const ratio = window.devicePixelRatio || 1;
+  const canvas = el("canvas", { class: "map", width: wide * size * ratio, height: (rows * tall + foot) * ratio, role: "img", style: `width:${wide * size}px;height:${rows * tall + foot}px`,
+    "aria-label": `error map: ${map.rows || "all rows"} down, ${map.columns} across` });
   const pen = canvas.getContext("2d");
-  map.values.forEach((line, r) => line.forEach((value, c) => {
-    const ratio = value === null ? NaN : number(value);
-    const broken = value !== null && (Number.isNaN(ratio) || ratio > 1);
-    pen.fillStyle = value === null ? css("--paper") : broken ? css("--bad") : shade(ratio).background;
-    pen.fillRect(c * size, r * size, size, size);
-    if (broken && size >= 6) { pen.fillStyle = css("--card"); pen.fillRect(c * size + size / 2 - 1, r * size + size / 2 - 1, 2, 2); }
+  pen.scale(ratio, ratio);
+  let bad = 0, worst = 0, where = "";
+  map.values.forEach((line, r) => line.forEach((cell, c) => {
+    const value = number(cell), x = c * size, y = r * tall;
+    if (Number.isNaN(value)) {
+      pen.strokeStyle = css("--line");
+      pen.beginPath(); pen.moveTo(x + size / 2 - 1, y + tall / 2); pen.lineTo(x + size / 2 + 1, y + tall / 2); pen.stroke();
+      return;
+    }
+    const broken = value > 1;
+    if (value > worst) { worst = value; where = at(c, r); }
+    pen.fillStyle = broken ? mix(css("--badlow"), css("--badhigh"), Math.min(1, Math.log10(value) / 5)) : shade(value).background;
+    pen.fillRect(x, y, size - (size > 6 ? 1 : 0), tall - (tall > 6 ? 1 : 0));
+    if (!broken) return;
+    ++bad;
+    if (size < 7) return;
+    pen.strokeStyle = css("--card");
+    pen.lineWidth = 1;
+    pen.beginPath(); pen.moveTo(x + 1.5, y + tall - 2.5); pen.lineTo(x + size - 2.5, y + 1.5); pen.stroke();
   }));
-  return el("figure", { style: "margin:6px 0" }, canvas, el("figcaption", { class: "reason" }, `${map.rows} (down) x ${map.columns} (across); dotted: over budget`));
+  const every = map.period / map.across;
+  if (every > 1) {
+    pen.fillStyle = css("--ink");
+    for (let c = 0; c < wide; c += every) pen.fillRect(c * size, rows * tall + 1, 2, foot - 1);
+  }
+  const hint = el("span", { class: "reason" }, where ? `worst: ${where}` : "");
+  canvas.addEventListener("mousemove", (event) => {
+    const c = Math.floor(event.offsetX / size), r = Math.floor(event.offsetY / tall);
+    if (r < rows && c < wide) hint.textContent = at(c, r);
+  });
+  const title = map.rows ? `${many(map.rows)} down, ${many(map.columns)} across` : `${many(map.columns)} of the output, all rows`;
+  const shared = [map.down > 1 ? `${map.down} ${many(map.rows)}` : "", map.across > 1 ? `${map.across} ${many(map.columns)}` : ""].filter(Boolean).join(" x ");
+  return el("figure", { class: "errormap" }, el("figcaption", {}, el("strong", {}, title),
+    el("span", { class: "reason" }, ` ${bad} of ${rows * wide} cells over budget${shared ? `; a cell is ${shared}` : ""}${map.period > 1 ? `; comes back every ${map.period} (ticks)` : ""}`)), canvas, el("div", {}, hint));
+}
+function mapLegend() {
+  const step = (value, label) => el("span", {}, el("i", { style: `background:${value > 1 ? mix(css("--badlow"), css("--badhigh"), Math.min(1, Math.log10(value) / 5)) : shade(value).background}` }), label);
+  return el("p", { class: "legend" }, step(0.001, "0"), step(0.1, "0.1"), step(1, "1: the budget"), step(1.01, "above it, struck through"), step(1000, "1e3"), step(1e5, "1e5, NaN, Inf"), "-: not judged");
 }
