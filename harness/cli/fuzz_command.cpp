@@ -181,9 +181,7 @@ int fuzz_verb(const FuzzArguments& a) {
   const SubjectMaker maker = subject_maker(*environment, false, *max_memory);
 
   FdSink out = FdSink::standard_output(), err = FdSink::standard_error();
-  std::string repro;
-  for (const auto& dir : a.ggml) repro += (repro.empty() ? "--ggml " : " --ggml ") + shell_quoted(dir);
-  ConsoleReporter console(out, {.color = wants_color(out), .repro_options = repro});
+  ConsoleReporter console(out, {.color = wants_color(out), .repro_options = ggml_words(a.ggml)});
   ProgressReporter progress(err);
   FailureWatch failures(err);
   std::vector<RunListener*> listeners{&progress, &failures};

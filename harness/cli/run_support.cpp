@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "harness/backends.h"
+#include "reports/text.h"
 
 namespace attest::cli {
 
@@ -55,6 +56,12 @@ void add_backend_options(CLI::App& verb, std::vector<std::string>& backends, std
       ->expected(1)
       ->take_all()
       ->allow_extra_args(false);
+}
+
+std::string ggml_words(const std::vector<std::string>& ggml) {
+  std::string words;
+  for (const auto& dir : ggml) words += (words.empty() ? "--ggml " : " --ggml ") + shell_quoted(dir);
+  return words;
 }
 
 void add_blindness_option(CLI::App& verb, bool& off) {

@@ -26,6 +26,9 @@ Expected<std::uint64_t> bytes_of(const std::string& text, std::string_view optio
 void add_backend_options(CLI::App& verb, std::vector<std::string>& backends, std::vector<std::string>& ggml,
                          const std::string& standard);
 
+// "--ggml 'DIR'" for each: what a line that repeats a case needs besides.
+std::string ggml_words(const std::vector<std::string>& ggml);
+
 // --blindness on|off, the same for every verb that judges.
 void add_blindness_option(CLI::App& verb, bool& off);
 

@@ -13,6 +13,7 @@
 #include "cases/grammar/descriptor.h"
 #include "harness/backends.h"
 #include "harness/cli/machine.h"
+#include "harness/cli/report_options.h"
 #include "harness/cli/run_support.h"
 #include "harness/cli/verbs.h"
 #include "harness/cli/verdict_exit.h"
@@ -32,6 +33,7 @@ struct SweepArguments {
   std::string line, jsonl;
   std::vector<std::string> backends, ggml, axes;
   int jobs = 0;
+  ReportFiles reports;
 };
 
 constexpr std::string_view kMaskNames[] = {
@@ -224,6 +226,8 @@ int sweep_verb(const SweepArguments& a) {
     jsonl = std::move(*opened);
     listeners.push_back(jsonl.get());
   }
+  FileReporter files(a.reports, ggml_words(a.ggml));
+  if (a.reports.any()) listeners.push_back(&files);
   MultiListener all(listeners);
   RunHeader header = machine_header();
   header.version = kVersion;
@@ -262,6 +266,7 @@ int sweep_verb(const SweepArguments& a) {
     if (summary->interrupted) break;
   }
   joined.finish();
+  if (const auto written = all.failed(); !written) return report(written.error());
 
   fmt::print("{}\n", base);
   for (std::size_t b = 0; b < backends.size(); ++b) {
@@ -290,6 +295,7 @@ Verb add_sweep(CLI::App& app) {
       ->take_all()
       ->allow_extra_args(false);
   add_backend_options(*sweep, a->backends, a->ggml, "every available one");
+  add_report_options(*sweep, a->reports);
   sweep->add_option("--jsonl", a->jsonl, "write the record of truth to this file, one verdict per line");
   sweep->add_option("--jobs", a->jobs, "slots working at a time; default: number of cores")->check(CLI::PositiveNumber);
   sweep->footer(kExitCodes);
