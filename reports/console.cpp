@@ -48,10 +48,10 @@ void ConsoleReporter::on_start(const RunHeader& header) {
 void ConsoleReporter::on_verdict(const VerdictRecord& record) { tally_.add(record); }
 
 void ConsoleReporter::on_finish(const RunSummary& summary) {
-  put(table() + failures() + notes(Verdict::XFAIL, "Known failures (ledger)") +
+  put(table() + coverage() + failures() + notes(Verdict::XFAIL, "Known failures (ledger)") +
       notes(Verdict::QUARANTINED, "Not started (ledger)") + notes(Verdict::UNSUPPORTED, "Unsupported") +
-      notes(Verdict::BLIND, "Blind: right, and so would be a kernel that gets this wrong") + losses() + remarks() +
-      reckoning(summary));
+      notes(Verdict::BLIND, "Blind: right, and so would be a kernel that gets this wrong") + losses() +
+      slowest(summary) + remarks() + reckoning(summary));
 }
 
 Expected<void> ConsoleReporter::failed() const {
@@ -84,6 +84,36 @@ std::string ConsoleReporter::table() const {
                         pass == row.counts.end() ? 0 : pass->second, row.max_err_over_b, row.cpu_s);
     text += others.empty() ? "-" : paint(bad ? kRed : kYellow, untied(wrapped(others, options_.width, last_column)));
     text += '\n';
+  }
+  return text;
+}
+
+// A PASS is worth what was looked at.
+std::string ConsoleReporter::coverage() const {
+  std::string text;
+  for (const auto& row : tally_.backends()) {
+    if (row.cases == 0) continue;
+    const auto blind = row.counts.find(Verdict::BLIND);
+    std::string line = fmt::format("{}: {} of {} judged", shortened(row.backend, options_.width / 3), row.cases_judged,
+                                   count_of(row.cases, "case", "cases"));
+    if (row.rows_judged > 0) {
+      line += fmt::format("; rows: {} of {} judged, {} confirmed by the scalar oracle", row.rows_judged, row.rows,
+                          row.rows_confirmed);
+    }
+    if (blind != row.counts.end()) line += fmt::format("; {} BLIND", blind->second);
+    text += wrapped(line, options_.width, 0) + "\n";
+  }
+  return text.empty() ? "" : "\n" + text;
+}
+
+// Nothing to know where all cases together take no time.
+std::string ConsoleReporter::slowest(const RunSummary& summary) const {
+  if (!(summary.backend_cpu_s >= 1)) return "";
+  std::string text = "\n" + paint(kBold, "Slowest cases") + "\n";
+  for (const SlowCase& slow : tally_.slowest()) {
+    const std::string head =
+        fmt::format("{:>9}  {}  ", duration(slow.cpu_s), shortened(slow.backend, options_.width / 3));
+    text += head + shortened(printable(slow.line), options_.width - head.size()) + "\n";
   }
   return text;
 }

@@ -29,6 +29,8 @@ class ConsoleReporter : public RunListener {
 
  private:
   std::string table() const;
+  std::string coverage() const;
+  std::string slowest(const RunSummary& summary) const;
   std::string failures() const;
   std::string group(const FailureGroup& group) const;
   std::string notes(Verdict verdict, std::string_view title) const;

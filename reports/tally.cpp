@@ -10,6 +10,8 @@ namespace attest {
 
 namespace {
 
+constexpr std::size_t kSlowest = 5;
+
 bool word(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; }
 bool digit(char c) { return std::isdigit(static_cast<unsigned char>(c)) != 0; }
 
@@ -83,6 +85,19 @@ void Tally::add(const VerdictRecord& r) {
     totals.max_err_over_b = std::max(totals.max_err_over_b, r.err_over_b);
   }
   totals.cpu_s += r.backend_cpu_s;
+  totals.cases_judged += r.rows_judged > 0 && r.verdict != Verdict::BLIND ? 1 : 0;
+  totals.rows += r.rows;
+  totals.rows_judged += r.rows_judged;
+  totals.rows_confirmed += r.rows_confirmed;
+  const auto slower = [](const SlowCase& a, const SlowCase& b) {
+    return std::make_tuple(-a.cpu_s, std::string_view(a.line), std::string_view(a.backend)) <
+           std::make_tuple(-b.cpu_s, std::string_view(b.line), std::string_view(b.backend));
+  };
+  if (slowest_.size() < kSlowest || r.backend_cpu_s >= slowest_.back().cpu_s) {
+    SlowCase slow{r.backend_cpu_s, r.backend, r.line};
+    slowest_.insert(std::upper_bound(slowest_.begin(), slowest_.end(), slow, slower), std::move(slow));
+    if (slowest_.size() > kSlowest) slowest_.pop_back();
+  }
   totals.suspects += r.suspect ? 1 : 0;
   totals.prec_not_honoured += r.prec_not_honoured ? 1 : 0;
   for (const auto& [total, names] : {std::pair{&totals.relations_held, &r.relations_held},

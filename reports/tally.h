@@ -19,6 +19,14 @@ struct BackendTally {
   std::int64_t suspects = 0;  // SUSPECT, then PASS on fresh seeds
   std::int64_t prec_not_honoured = 0;
   std::int64_t relations_held = 0, relations_broken = 0, relations_unsupported = 0, relations_inapplicable = 0;
+  // What was held against the truth: cases with a judged row that are not BLIND, and rows of all cases.
+  std::int64_t cases_judged = 0, rows = 0, rows_judged = 0, rows_confirmed = 0;
+};
+
+// A case by what it cost the backend.
+struct SlowCase {
+  double cpu_s = 0;
+  std::string backend, line;
 };
 
 // Bad verdicts alike: same backend, verdict, code path and cause.
@@ -54,9 +62,10 @@ class Tally {
   void add(const VerdictRecord& record);
 
   const std::vector<BackendTally>& backends() const { return backends_; }
-  std::vector<FailureGroup> failures() const;           // by verdict, then the largest group first
-  std::vector<NoteGroup> notes(Verdict verdict) const;  // the largest group first
-  std::vector<LossGroup> losses() const;                // by backend, then the largest group first
+  std::vector<FailureGroup> failures() const;                        // by verdict, then the largest group first
+  std::vector<NoteGroup> notes(Verdict verdict) const;               // the largest group first
+  std::vector<LossGroup> losses() const;                             // by backend, then the largest group first
+  const std::vector<SlowCase>& slowest() const { return slowest_; }  // five at most, the slowest first
   std::int64_t verdicts() const { return verdicts_; }
   std::int64_t bad() const { return bad_; }
 
@@ -67,6 +76,7 @@ class Tally {
   std::map<std::string, FailureGroup> failures_;
   std::map<std::string, NoteGroup> notes_;
   std::map<std::string, LossGroup> losses_;
+  std::vector<SlowCase> slowest_;
   std::int64_t verdicts_ = 0, bad_ = 0;
 };
 
