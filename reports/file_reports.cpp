@@ -14,8 +14,6 @@
 
 namespace attest {
 
-namespace {
-
 Expected<void> write_whole(const std::string& path, const std::string& text) {
   if (path == "-") return FdSink::standard_output().write(text);
   // What is no regular file, /dev/stdout or a named pipe, takes the text as it comes.
@@ -36,8 +34,6 @@ Expected<void> write_whole(const std::string& path, const std::string& text) {
   if (failed) return harness_error(fmt::format("cannot write '{}': {}", path, failed.message()));
   return {};
 }
-
-}  // namespace
 
 Expected<void> write_reports(const RecordFile& file, const ReportFiles& where, const std::string& repro_options) {
   const std::array<std::pair<const std::string*, std::function<std::string()>>, 4> wanted{{

@@ -16,7 +16,10 @@ struct ReportFiles {
   bool any() const { return !html.empty() || !junit.empty() || !csv.empty() || !markdown.empty(); }
 };
 
-// Written beside the target and renamed, so that nobody reads half a report. The error names the file.
+// Written beside the target and renamed, so that nobody reads half a report; "-": standard output. The error names the
+// file.
+Expected<void> write_whole(const std::string& path, const std::string& text);
+
 Expected<void> write_reports(const RecordFile& file, const ReportFiles& where, const std::string& repro_options = {});
 
 // Takes away what an earlier run left there, so that a run that ends without reports has none.

@@ -2,14 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
 #include <iterator>
-#include <nlohmann/json.hpp>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
-#include "cases/embedded_files.h"
+#include "reports/html_template.h"
 
 namespace attest {
 
@@ -17,19 +15,6 @@ namespace {
 
 // Whole records are kept for this many verdicts that are not PASS; a run with more has one cause for thousands.
 constexpr std::size_t kWholeRecords = 5000;
-
-std::string json_text(std::string_view text) {
-  return nlohmann::json(text).dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
-}
-
-// Four digits are enough to look at; NaN and infinities are texts, as in the record.
-void put_number(std::string& out, double value) {
-  if (std::isfinite(value)) {
-    fmt::format_to(std::back_inserter(out), "{:.4g}", value);
-  } else {
-    out += std::isnan(value) ? "\"nan\"" : value > 0 ? "\"inf\"" : "\"-inf\"";
-  }
-}
 
 // Every text once.
 class Texts {
@@ -55,7 +40,7 @@ class Column {
   }
   void add_number(double value) {
     separate();
-    put_number(out_, value);
+    put_json_number(out_, value);
   }
   std::string text() const { return out_ + "]"; }
 
@@ -124,54 +109,12 @@ std::string data(const RecordFile& file, const HtmlOptions& options) {
       infos, runs, expected, json_text(options.repro_options), texts.list(), table, records);
 }
 
-// Inside <script>: "</" would end it, "<!--" would open a comment.
-std::string inside_script(std::string json) {
-  std::string out;
-  out.reserve(json.size());
-  for (const char c : json) {
-    if (c == '<') {
-      out += "\\u003c";
-    } else {
-      out += c;
-    }
-  }
-  return out;
-}
-
-std::string page_file(std::string_view name) {
-  for (const auto& file : embedded_page_files()) {
-    if (file.name == name) return file.text();
-  }
-  return {};
-}
-
-std::string inside_text(std::string_view text) {
-  std::string out;
-  for (const char c : text) out += c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '&' ? "&amp;" : std::string(1, c);
-  return out;
-}
-
 }  // namespace
 
 std::string html_page(const RecordFile& file, const HtmlOptions& options) {
   const std::string suite = file.runs.empty() ? "" : file.runs.front().suite;
   const std::string title = suite.empty() ? "attest" : fmt::format("attest: {}", suite);
-  const auto fill = [&](std::string_view name) -> std::string {
-    if (name == "TITLE") return inside_text(title);
-    if (name == "STYLE") return page_file("page.css");
-    if (name == "SCRIPT") return page_file("data.js") + page_file("plots.js") + page_file("app.js");
-    return inside_script(data(file, options));
-  };
-  std::string out;
-  const std::string page = page_file("page.html");
-  std::string_view rest = page;
-  for (auto open = rest.find('@'); open != std::string_view::npos; open = rest.find('@')) {
-    const auto close = rest.find('@', open + 1);
-    out += rest.substr(0, open);
-    out += fill(rest.substr(open + 1, close - open - 1));
-    rest.remove_prefix(close + 1);
-  }
-  return out + std::string(rest);
+  return filled_page("page.html", title, {"data.js", "plots.js", "app.js"}, data(file, options));
 }
 
 }  // namespace attest

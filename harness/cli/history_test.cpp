@@ -1,4 +1,4 @@
-// attest run --db, report --db and history from outside.
+// attest run --db, report --db, history and compare from outside.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -50,7 +50,8 @@ TEST_F(Db, RunsAreListedAndACaseIsFollowedThroughThem) {
 
 TEST_F(Db, ARecordIsAddedOnce) {
   const std::string jsonl = dir_.path() / "run.jsonl";
-  ASSERT_EQ(attest({"run", "-b", "mutant:rescale-sum-missed", "--case", kLine, "--jsonl", jsonl, "--no-cache"}).code, 1);
+  ASSERT_EQ(attest({"run", "-b", "mutant:rescale-sum-missed", "--case", kLine, "--jsonl", jsonl, "--no-cache"}).code,
+            1);
   const Ended first = attest({"report", jsonl, "--db", db_});
   EXPECT_EQ(first.code, 0) << first.err;
   EXPECT_EQ(first.out, db_ + ": run 1\n");
@@ -76,6 +77,58 @@ TEST_F(Db, WhatIsNotThereIsNamedWithTheNearestWord) {
   const Ended wrong = attest({"run", "-b", "cpu:vec", "--case", kLine, "--db", text});
   EXPECT_EQ(wrong.code, 2);
   EXPECT_THAT(wrong.err, HasSubstr("is no history"));
+}
+
+// Two backends take the parts of an old and a new build.
+class Compare : public Db {
+ protected:
+  void SetUp() override {
+    ASSERT_EQ(attest(run("cpu:tiled", {"--commit", "0ad4a86f", "--jsonl", old_})).code, 0);
+    ASSERT_EQ(attest(run("mutant:rescale-sum-missed", {"--commit", "4ee1f00d", "--jsonl", new_})).code, 1);
+  }
+  std::string old_ = dir_.path() / "old.jsonl", new_ = dir_.path() / "new.jsonl";
+  const std::string pair_ = "cpu:tiled=mutant:rescale-sum-missed";
+};
+
+TEST_F(Compare, ANewFailureIs1FromFilesRunsAndCommitsAlike) {
+  for (const std::vector<std::string>& sides : {std::vector<std::string>{old_, new_},
+                                                {"1", "2", "--db", db_},
+                                                {"0ad4", "4ee1f00d", "--db", db_},
+                                                {"last~1", "last", "--db", db_},
+                                                {old_, db_}}) {
+    std::vector<std::string> words{"compare", "-b", pair_};
+    words.insert(words.end(), sides.begin(), sides.end());
+    const Ended ended = attest(words);
+    EXPECT_EQ(ended.code, 1) << sides[0] << ended.err;
+    EXPECT_THAT(ended.out, AllOf(HasSubstr("new-failure: 1 case"), HasSubstr("bits: 1 case"), HasSubstr(kLine),
+                                 HasSubstr("REGRESSION: new-failure (--fail-on new-failure,coverage)")));
+    std::istringstream lines(ended.out);
+    for (std::string line; std::getline(lines, line);) {
+      EXPECT_TRUE(line.size() <= 100 || line.find("repro") != std::string::npos) << line;
+    }
+  }
+}
+
+TEST_F(Compare, FailOnDecides) {
+  const auto code = [&](const std::string& list) {
+    return attest({"compare", old_, new_, "-b", pair_, "--fail-on", list}).code;
+  };
+  EXPECT_EQ(code("coverage,error"), 0);
+  EXPECT_EQ(code("bits"), 1);
+  EXPECT_EQ(code("none"), 0);
+  EXPECT_EQ(code("all"), 1);
+  EXPECT_EQ(code("bit"), 2);
+}
+
+TEST_F(Compare, ARunAgainstItselfHasNoRegressionAndNothingInCommonIs2) {
+  const Ended same = attest({"compare", "1", "1", "--db", db_, "--fail-on", "all"});
+  EXPECT_EQ(same.code, 0) << same.out;
+  EXPECT_THAT(same.out, AllOf(HasSubstr("the same bits in 1 of 1"), HasSubstr("no regression")));
+  const Ended other = attest({"compare", old_, new_});
+  EXPECT_EQ(other.code, 2);
+  EXPECT_THAT(other.err, HasSubstr("no backend is in both"));
+  EXPECT_THAT(attest({"compare", "1", "7", "--db", db_}).err, HasSubstr("no run or commit in"));
+  EXPECT_THAT(attest({"compare", "1", "2"}).err, HasSubstr("needs --db FILE"));
 }
 
 }  // namespace

@@ -117,6 +117,7 @@ int main(int argc, char** argv) {
   verbs.emplace_back("coverage", add_coverage(app));
   verbs.emplace_back("report", add_report(app));
   verbs.emplace_back("history", add_history(app));
+  verbs.emplace_back("compare", add_compare(app));
   verbs.emplace_back("mutants", add_mutants(app));
   verbs.emplace_back("list", add_list(app));
   verbs.emplace_back("race", add_race(app));

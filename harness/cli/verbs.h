@@ -41,6 +41,7 @@ Verb add_coverage(CLI::App& app);
 Verb add_race(CLI::App& app);
 Verb add_report(CLI::App& app);
 Verb add_history(CLI::App& app);
+Verb add_compare(CLI::App& app);
 Verb add_mutants(CLI::App& app);
 Verb add_doctor(CLI::App& app);
 Verb add_bisect(CLI::App& app);

@@ -1,10 +1,12 @@
-// What a history of large runs costs: attest_history_bench [VERDICTS [FILE]] adds a run whole, then one in batches.
+// What a history of large runs costs: attest_history_bench [VERDICTS [FILE]] adds a run whole, then
+// one in batches, and compares the two.
 #include <fmt/format.h>
 
 #include <cstdlib>
 #include <ctime>
 #include <filesystem>
 
+#include "reports/history/comparison_text.h"
 #include "reports/history/history.h"
 #include "reports/progress.h"
 
@@ -81,7 +83,19 @@ Expected<void> bench(std::size_t count, const std::filesystem::path& path) {
   }
   const auto runs = history->runs();
   if (!runs) return Unexpected(runs.error());
-  return timed("read", count, [&] { return history->read(runs->front()).map([](const BriefRun&) {}); });
+  auto done = timed("read", count, [&] { return history->read(runs->front()).map([](const BriefRun&) {}); });
+  if (!done) return done;
+  return timed("compare two runs, whole", 2 * count, [&]() -> Expected<void> {
+    const auto a = history->read(runs->front());
+    if (!a) return Unexpected(a.error());
+    const auto b = history->read(runs->back());
+    if (!b) return Unexpected(b.error());
+    const auto comparison = compare_runs(*a, *b, {});
+    if (!comparison) return Unexpected(comparison.error());
+    const std::string text = comparison_text(*comparison, *a, *b);
+    if (text.empty()) return harness_error("no text");
+    return {};
+  });
 }
 
 }  // namespace
