@@ -23,6 +23,7 @@ struct Outcome {
   double cpu_seconds = 0;  // CPU time of the kernel call alone, all threads; 0: not measured
   double wall_seconds = 0;
   std::string finding{};  // name of the verdict a simulator gives (RACE, BARRIER ...), with ok = false
+  std::string note{};     // with ok = true: what a simulator noticed and no verdict forbids
 };
 
 // Not thread-safe; a process may hold several backends, but two ggml builds never share one.

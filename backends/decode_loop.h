@@ -102,6 +102,7 @@ Outcome decode_loop(const AttentionInputs& in, const MutableTensorView& out, Ans
     const Outcome one = answer(call);
     all.cpu_seconds += one.cpu_seconds;
     all.wall_seconds += one.wall_seconds;
+    if (all.note.empty()) all.note = one.note;
     if (!one.ok) return one;
   }
   return all;

@@ -79,6 +79,7 @@ struct Finding {
 struct DispatchResult {
   double cpu_seconds = 0;
   std::vector<Finding> findings;
+  std::vector<std::string> notes;  // what is no finding: undefined values, operations of divergent lanes
 };
 
 // Not thread-safe.

@@ -15,6 +15,7 @@ Outcome outcome_of(const std::string& who, const std::function<Expected<Dispatch
       outcome.error = who + ": " + result.error().text();
     } else {
       outcome.cpu_seconds = result->cpu_seconds;
+      for (const std::string& note : result->notes) outcome.note += (outcome.note.empty() ? "" : "; ") + note;
       outcome.ok = result->findings.empty();
       if (!outcome.ok) outcome.finding = result->findings.front().verdict;
       for (const Finding& f : result->findings) outcome.error += (outcome.error.empty() ? "" : "\n") + f.text;

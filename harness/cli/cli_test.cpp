@@ -43,15 +43,15 @@ TEST_P(BadLines, AreShownWithACaretUnderTheMistake) {
   EXPECT_EQ(run.out, "");
 }
 
-INSTANTIATE_TEST_SUITE_P(Cli, BadLines,
-                         ::testing::Values(BadLine{"flash_attn_ext n_hed=4", "n_hed", "did you mean 'n_head'?"},
-                                           BadLine{"flash_attn_ext n_q=two", "two", "number"},
-                                           BadLine{"flash_attn_ext kv=q8_1", "q8_1", "did you mean 'q8_0'?"},
-                                           BadLine{"flash_attn_ext d=72 kv=q8_0", "d=72", "32"},
-                                           BadLine{"flash_attn_ext n_head=6 n_head_kv=4", "n_head_kv", "n_head"},
-                                           BadLine{"flash_atn_ext n_q=1", "flash_atn_ext", "did you mean 'flash_attn_ext'?"},
-                                           BadLine{"FLASH_ATTN_EXT(hsk=64,hsl=64,nh=2,kv=9,nb=1)", "hsl",
-                                                   "did you mean 'hsk'?"}));
+INSTANTIATE_TEST_SUITE_P(
+    Cli, BadLines,
+    ::testing::Values(BadLine{"flash_attn_ext n_hed=4", "n_hed", "did you mean 'n_head'?"},
+                      BadLine{"flash_attn_ext n_q=two", "two", "number"},
+                      BadLine{"flash_attn_ext kv=q8_1", "q8_1", "did you mean 'q8_0'?"},
+                      BadLine{"flash_attn_ext d=72 kv=q8_0", "d=72", "32"},
+                      BadLine{"flash_attn_ext n_head=6 n_head_kv=4", "n_head_kv", "n_head"},
+                      BadLine{"flash_atn_ext n_q=1", "flash_atn_ext", "did you mean 'flash_attn_ext'?"},
+                      BadLine{"FLASH_ATTN_EXT(hsk=64,hsl=64,nh=2,kv=9,nb=1)", "hsl", "did you mean 'hsk'?"}));
 
 // ---- bad words on the command line: exit 2
 
@@ -370,8 +370,19 @@ TEST(Output, ThatCannotBeWrittenIsExitCode3) {
 TEST(Race, OurKernelsHaveNoneInAnyOrder) {
   const Ended race = attest({"race", "--case", "flash_attn_ext d=64 n_q=2 n_kv=600 kv=f16", "--orders", "4"});
   EXPECT_EQ(race.code, 0) << race.out << race.err;
-  EXPECT_THAT(race.out, AllOf(HasSubstr("model=tsan"), HasSubstr("order=lifo"), HasSubstr("order=random:2"),
-                              HasSubstr("no race: 4 orders give the same bits")));
+  EXPECT_THAT(race.out,
+              AllOf(HasSubstr("model=tsan"), HasSubstr("order=lifo"), HasSubstr("order=random:2"),
+                    HasSubstr("model=lockstep"), HasSubstr("no race: 4 orders and lanes in step give the same bits")));
+}
+
+TEST(Race, GoesThroughManyCasesAndShowsOnlyThoseThatRace) {
+  const ScratchDir dir;
+  const std::string cases = dir.file("cases.txt", std::string(kSmall) + "\nset_rows d=32 n_rows=3 n_ctx=9 kv=q4_0\n" +
+                                                      "flash_attn_ext d=64 n_q=2 n_kv=60 layout=kt\n");
+  const Ended race = attest({"race", "--cases", cases, "--orders", "3"});
+  EXPECT_EQ(race.code, 0) << race.out << race.err;
+  EXPECT_THAT(race.out, AllOf(HasSubstr("order=random:1          2      0"), HasSubstr("no race in 2 cases: 3 orders"),
+                              HasSubstr("unsupported: 1 metal: rows of Q, K and V must be contiguous")));
 }
 
 TEST(Race, IsForSimulatorsAndChoosesTheOrderItself) {
@@ -380,6 +391,9 @@ TEST(Race, IsForSimulatorsAndChoosesTheOrderItself) {
     EXPECT_EQ(race.code, 2) << race.err;
     EXPECT_THAT(race.err, HasSubstr("-b metal:sim"));
   }
+  const Ended none = attest({"race"});
+  EXPECT_EQ(none.code, 2);
+  EXPECT_THAT(none.err, HasSubstr("--suite NAME"));
 }
 
 TEST(Metal, WithoutACompilerTheSimulatorSaysHowToGetOne) {

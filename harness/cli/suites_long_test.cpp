@@ -40,5 +40,22 @@ TEST(Vskip, StaysInsideTheBoundOfWhatItDropsAtEveryThreshold) {
   EXPECT_EQ(ended.code, 0) << ended.out << ended.err;
 }
 
+TEST(MetalSimulator, PassesStandard) {
+  const Ended ended = attest({"run", "--suite", "standard", "-b", "metal:sim"});
+  EXPECT_EQ(ended.code, 0) << ended.out << ended.err;
+}
+
+// Our Metal kernels are right by the memory model, not by luck.
+TEST(MetalSimulator, GivesTheSameBitsInEveryOrderInStepAndWatched) {
+  const Ended ended = attest({"race", "--suite", "quick"});
+  EXPECT_EQ(ended.code, 0) << ended.out << ended.err;
+  EXPECT_THAT(ended.out, ::testing::HasSubstr("no race in 4"));
+}
+
+TEST(MetalSimulator, StaysInsideTheBoundOfTheRowsOfVItSkips) {
+  const Ended ended = attest({"run", "--suite", "vskip", "-b", "metal:sim,vskip=1e-3", "-b", "metal:sim,vskip=1e-6"});
+  EXPECT_EQ(ended.code, 0) << ended.out << ended.err;
+}
+
 }  // namespace
 }  // namespace attest::testing

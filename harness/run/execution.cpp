@@ -13,15 +13,26 @@ namespace attest {
 Bench::Bench(std::string backend, SubjectMaker make_subject, double timeout_s)
     : backend_(std::move(backend)), make_subject_(std::move(make_subject)), timeout_s_(timeout_s) {}
 
-Expected<Execution> Bench::execute(const Case& c) {
+Expected<void> Bench::start() {
   if (!subject_) {
     if (auto opened = place_.open(); !opened) return Unexpected(opened.error());
     subject_ = make_subject_(backend_, {place_.fd()});
   }
-  if (!alive_) {
-    if (auto started = subject_->start(); !started) return Unexpected(started.error());
-    alive_ = true;
-  }
+  if (alive_) return {};
+  if (auto started = subject_->start(); !started) return Unexpected(started.error());
+  alive_ = true;
+  return {};
+}
+
+Expected<std::string> Bench::unsupported(const Case& c) {
+  if (auto started = start(); !started) return Unexpected(started.error());
+  const SubjectAnswer answer = subject_->ask(c, text(c));
+  if (answer.kind == SubjectAnswer::Kind::fault) alive_ = false;
+  return answer.kind == SubjectAnswer::Kind::unsupported ? answer.text : std::string();
+}
+
+Expected<Execution> Bench::execute(const Case& c) {
+  if (auto started = start(); !started) return Unexpected(started.error());
   const InputPlan plan = plan_inputs(c.problem);
   const std::string line = text(c);
   if (line != in_place_) {
@@ -31,7 +42,7 @@ Expected<Execution> Bench::execute(const Case& c) {
     in_place_ = line;
   }
   fill_output(c, plan, place_.buffers());
-  const double deadline = timeout_s_ > 0 ? timeout_s_ : default_deadline(c.problem);
+  const double deadline = timeout_s_ > 0 ? timeout_s_ : default_deadline(c.problem, backend_);
   subject_->post(0, place_, c, line);
   SubjectAnswer answer = subject_->next(deadline);
   Execution e;
@@ -42,6 +53,7 @@ Expected<Execution> Bench::execute(const Case& c) {
     case SubjectAnswer::Kind::done: {
       const std::byte* out = place_.buffers().out;
       e.bits.assign(out, out + plan.out.bytes);
+      e.note = answer.text;
       return e;
     }
     case SubjectAnswer::Kind::unsupported:

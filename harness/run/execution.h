@@ -16,6 +16,7 @@ struct Execution {
   ArithmeticContract contract;  // of the path it took
   double cpu_s = 0;             // what the backend used
   std::string verdict, detail;  // what went wrong; empty: nothing
+  std::string note;             // what a simulator noticed beside
 };
 
 // Keeps the subject between executions. Not thread-safe.
@@ -27,8 +28,11 @@ class Bench {
   // A subject that is gone is started again first. Errors: the subject's start(); kind harness where the backend does
   // not take the case, with its reason.
   Expected<Execution> execute(const Case& c);
+  // Why the backend does not take the case; "": it does, or answers with a fault. Errors: the subject's start().
+  Expected<std::string> unsupported(const Case& c);
 
  private:
+  Expected<void> start();
   std::string backend_;
   SubjectMaker make_subject_;
   double timeout_s_;

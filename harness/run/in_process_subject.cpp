@@ -52,7 +52,7 @@ class InProcessSubject final : public Subject {
     const InputPlan plan = plan_inputs(problem);
     const Outcome outcome = backend_->run(input_views(p.c, plan, p.buffers), output_view(plan, p.buffers));
     answer.kind = outcome.ok ? SubjectAnswer::Kind::done : SubjectAnswer::Kind::failed;
-    answer.text = outcome.error;
+    answer.text = outcome.ok ? outcome.note : outcome.error;
     if (!outcome.ok && !outcome.finding.empty()) {
       answer.kind = SubjectAnswer::Kind::found;
       answer.text = outcome.finding + "\n" + outcome.error;

@@ -41,7 +41,7 @@ Expected<Testimony> Interview::ask(const Case& c, Key& key) {
   record.line = text(c);
   record.backend = info_.name;
   record.build_id = info_.build_id;
-  const double deadline = timeout_s_ > 0 ? timeout_s_ : default_deadline(c.problem);
+  const double deadline = timeout_s_ > 0 ? timeout_s_ : default_deadline(c.problem, info_.name);
   subject_->post(0, place_, c, record.line);
   SubjectAnswer answer = subject_->next(deadline);
   t.contract = answer.contract;

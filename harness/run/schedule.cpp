@@ -37,10 +37,12 @@ double predicted_cost(const AttentionProblem& problem) {
   return kCaseSeconds + total_bytes(problem) / kBytesPerSecond + key + flop(problem) / kBackendFlopPerSecond;
 }
 
-double default_deadline(const AttentionProblem& problem) {
+double default_deadline(const AttentionProblem& problem, std::string_view backend) {
   // A hundred times slower, 0.2 GFLOP/s, is slower than any backend met so far; the constant covers start-up and a busy
   // machine.
-  return 10.0 + 100 * flop(problem) / kBackendFlopPerSecond;
+  const double seconds = 10.0 + 100 * flop(problem) / kBackendFlopPerSecond;
+  const bool simulator = backend.starts_with("metal:sim") || backend.starts_with("msl:");
+  return simulator ? 60.0 + 20 * seconds : seconds;
 }
 
 std::vector<std::size_t> scheduled(const std::vector<Case>& cases, const Shard& shard) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string_view>
 #include <vector>
 
 #include "cases/case.h"
@@ -14,7 +15,8 @@ namespace attest {
 double predicted_cost(const AttentionProblem& problem);
 
 // Seconds a backend may take for a case before it counts as hung, when no --timeout is given.
-double default_deadline(const AttentionProblem& problem);
+// `backend`: simulators have twenty times as long, and a minute for the first run, which compiles.
+double default_deadline(const AttentionProblem& problem, std::string_view backend = {});
 
 // Indices of the cases that belong to a shard, longest first; equal costs in the order of their case ids. The shards
 // of a selection are disjoint, together they are the selection, and none depends on the order of `cases`. Each case

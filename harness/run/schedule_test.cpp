@@ -74,6 +74,7 @@ TEST(Schedule, CostAndDeadlineGrowWithTheProblem) {
   EXPECT_GT(predicted_cost(large), 50 * predicted_cost(small));
   EXPECT_GE(default_deadline(small), 10);
   EXPECT_GT(default_deadline(large), default_deadline(small));
+  EXPECT_GE(default_deadline(small, "metal:sim,model=lockstep"), 20 * default_deadline(small, "cpu:vec"));
 }
 
 std::string refusal(std::string_view shard) {

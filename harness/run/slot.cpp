@@ -62,9 +62,9 @@ Expected<void> Slot::start() {
   return {};
 }
 
-double Slot::deadline(const Case& c) const {
+double Slot::deadline(std::size_t backend, const Case& c) const {
   const double asked = board_.options().timeout_s;
-  return asked > 0 ? asked : default_deadline(c.problem);
+  return asked > 0 ? asked : default_deadline(c.problem, board_.plan().backends[backend]);
 }
 
 void Slot::work() {
@@ -205,7 +205,7 @@ Slot::Result Slot::collect(std::size_t backend, Seat& seat) {
     record.detail = std::move(detail);
   };
   Subject& subject = *subjects_[backend];
-  SubjectAnswer answer = subject.next(deadline(*seat.c));
+  SubjectAnswer answer = subject.next(deadline(backend, *seat.c));
   const ArithmeticContract contract = answer.contract;
   if (answer.kind == SubjectAnswer::Kind::accepted) {
     record.path = contract.path_name();
@@ -217,7 +217,7 @@ Slot::Result Slot::collect(std::size_t backend, Seat& seat) {
       seat.key->under(contract.q_rounding);
     }
     record.judge_s = seconds_since(start);
-    answer = subject.next(deadline(*seat.c));
+    answer = subject.next(deadline(backend, *seat.c));
   }
   switch (answer.kind) {
     case SubjectAnswer::Kind::unsupported:
@@ -254,6 +254,7 @@ Slot::Result Slot::collect(std::size_t backend, Seat& seat) {
   record.digest = fmt::format("{:016x}", XXH3_64bits(out.data, static_cast<std::size_t>(shape_bytes(out))));
   record.judge_s += seconds_since(start);
   record.verdict = ruling.verdict;
+  if (record.detail.empty()) record.detail = answer.text;
   result.compared = true;
   result.contract = contract;
   result.suspect = ruling.suspect;
@@ -294,8 +295,8 @@ void Slot::settle_repeat(std::size_t backend, Seat& seat, Result& result) {
   for (int i = 2; i <= runs; ++i) {
     if (!alive_[backend] && !revive(backend)) return;
     post(backend, seat);
-    SubjectAnswer answer = subjects_[backend]->next(deadline(*seat.c));
-    if (answer.kind == SubjectAnswer::Kind::accepted) answer = subjects_[backend]->next(deadline(*seat.c));
+    SubjectAnswer answer = subjects_[backend]->next(deadline(backend, *seat.c));
+    if (answer.kind == SubjectAnswer::Kind::accepted) answer = subjects_[backend]->next(deadline(backend, *seat.c));
     record.backend_cpu_s += answer.cpu_seconds;
     record.backend_wall_s += answer.wall_seconds;
     if (answer.kind == SubjectAnswer::Kind::interrupted) {

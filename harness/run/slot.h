@@ -94,7 +94,7 @@ class Slot {
   VerdictRecord blank(std::size_t backend, const Seat& seat) const;
   bool released(std::size_t backend);
   bool revive(std::size_t backend);
-  double deadline(const Case& c) const;
+  double deadline(std::size_t backend, const Case& c) const;
 
   Board& board_;
   const SubjectMaker& make_subject_;

@@ -52,10 +52,10 @@ std::vector<float> output_of(const AttentionProblem& problem, const Place& place
 }  // namespace
 
 SubjectAnswer Slot::run_posted(std::size_t backend, const Place& place, const Case& c, ArithmeticContract& contract) {
-  SubjectAnswer answer = subjects_[backend]->next(deadline(c));
+  SubjectAnswer answer = subjects_[backend]->next(deadline(backend, c));
   if (answer.kind == SubjectAnswer::Kind::accepted) {
     contract = answer.contract;
-    answer = subjects_[backend]->next(deadline(c));
+    answer = subjects_[backend]->next(deadline(backend, c));
   }
   const bool gone = answer.kind == SubjectAnswer::Kind::fault || answer.kind == SubjectAnswer::Kind::interrupted;
   if (gone) alive_[backend] = false;

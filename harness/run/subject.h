@@ -28,10 +28,11 @@ struct Fault {
 struct SubjectAnswer {
   enum class Kind : std::uint8_t { accepted, unsupported, done, failed, found, fault, interrupted };
   Kind kind = Kind::done;
-  ArithmeticContract contract;              // accepted
+  ArithmeticContract contract;               // accepted
   double cpu_seconds = 0, wall_seconds = 0;  // done
-  std::string text;                         // unsupported: reason; failed: what the backend said; found: verdict \n what
-  Fault fault;                              // fault, interrupted: the subject is gone until start() is called again
+  std::string text;                          // unsupported: reason; failed: what the backend said; found: verdict \n
+                                             // what; done: what a simulator noticed beside
+  Fault fault;                               // fault, interrupted: the subject is gone until start() is called again
 };
 
 class Subject {

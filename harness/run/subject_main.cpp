@@ -183,7 +183,7 @@ bool serve(const protocol::Request& request, const std::string& line, Backend& b
   reply.say = protocol::Say::done;
   reply.cpu_seconds = outcome.cpu_seconds;
   reply.wall_seconds = outcome.wall_seconds;
-  return protocol::send(kControlFd, reply, {});
+  return protocol::send(kControlFd, reply, outcome.note);
 }
 
 }  // namespace

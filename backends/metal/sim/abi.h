@@ -4,7 +4,7 @@
 
 namespace attest::msl {
 
-inline constexpr int kAbi = 5;  // part of the key of the compile cache
+inline constexpr int kAbi = 6;  // part of the key of the compile cache
 inline constexpr unsigned kSimdWidth = 32;
 
 // What a parameter of a kernel is bound to.
@@ -97,6 +97,8 @@ struct Module {
   Position** self;            // the running thread
   const char** watched_from;  // accesses in [from, to) are told to Runtime::access, where the module was
   const char** watched_to;    // compiled with checks or steps
+  const char** device_from;   // the same of device memory that the dispatch may write; with checks
+  const char** device_to;
   // Compiled with steps: per basic block an index into what the simulator lays at `*blocks`; the addresses and flags of
   // the blocks (1: a function begins), and what follows what.
   unsigned* guards;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 #include <map>
 #include <memory>
 #include <ostream>
@@ -89,7 +90,7 @@ kernel void matrix_without_lanes(device float* out [[buffer(0)]], ushort lane [[
   simdgroup_float8x8 a(1.0f), b(2.0f);
   if (lane != 3) simdgroup_multiply(a, a, b);
   threadgroup_barrier(mem_flags::mem_none);
-  simdgroup_store(a, out, 8);
+  if (i < 32) simdgroup_store(a, out, 8);
 }
 kernel void shuffle_from_absent(device float* out [[buffer(0)]], ushort lane [[thread_index_in_simdgroup]], uint i [[thread_index_in_threadgroup]]) {
   if (lane < 16) out[i] = simd_shuffle_xor(float(i), 16);
@@ -105,6 +106,54 @@ kernel void too_much_static(device float* out [[buffer(0)]], uint i [[thread_ind
   threadgroup float b[200];
   a[i] = b[i] = 1.0f;
   out[i] = a[i];
+}
+kernel void one_place_for_all(device float* out [[buffer(0)]], uint i [[thread_index_in_threadgroup]]) {
+  out[0] = float(i);
+}
+kernel void neighbour_in_device_memory(device float* out [[buffer(0)]], uint i [[thread_index_in_threadgroup]]) {
+  out[i] = float(i);
+  threadgroup_barrier(mem_flags::mem_threadgroup);
+  const float other = out[i ^ 40];
+  threadgroup_barrier(mem_flags::mem_device);
+  out[i] = other;
+}
+kernel void neighbour_behind_a_barrier(device float* out [[buffer(0)]], uint i [[thread_index_in_threadgroup]]) {
+  out[i] = float(i);
+  threadgroup_barrier(mem_flags::mem_device);
+  const float other = out[i ^ 40];
+  threadgroup_barrier(mem_flags::mem_device);
+  out[i] = other;
+}
+kernel void every_group_counts(device float* out [[buffer(0)]], uint i [[thread_index_in_threadgroup]]) {
+  if (i == 0) out[0] += 1.0f;
+}
+kernel void copied(device float* out [[buffer(0)]], device const float* in [[buffer(1)]], threadgroup float* x [[threadgroup(0)]],
+                   uint i [[thread_index_in_threadgroup]]) {
+  simdgroup_event events[2];
+  if (i < 32) {
+    events[0].async_copy(x, in, 16ul);
+    events[1].async_copy(x + 16, ushort(8), ushort2(8, 6), in + 16, 10u, ushort2(5, 4));
+    simdgroup_event::wait(2, events);
+  }
+  threadgroup_barrier(mem_flags::mem_threadgroup);
+  out[i] = x[i];
+}
+kernel void copied_without_waiting(device float* out [[buffer(0)]], device const float* in [[buffer(1)]], threadgroup float* x [[threadgroup(0)]],
+                                   uint i [[thread_index_in_threadgroup]]) {
+  simdgroup_event event;
+  if (i < 32) event.async_copy(x, in, 64ul);
+  threadgroup_barrier(mem_flags::mem_threadgroup);
+  out[i] = x[i];
+}
+kernel void divides(device int* out [[buffer(0)]], device const int* in [[buffer(1)]], uint i [[thread_index_in_threadgroup]]) {
+  if (i != 0) return;
+  out[0] = 7 / in[0];
+  out[1] = 7 % in[0];
+  out[2] = int(7L / long(in[0]));
+  out[3] = int(7u % uint(in[0]));
+  out[4] = 7 / in[1];
+  out[5] = (-2147483647 - 1) / in[2];
+  out[6] = (-2147483647 - 1) % in[2];
 }
 )";
 
@@ -181,8 +230,61 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{"two_barriers", "BARRIER", {"line 57", "line 59"}, false},
         Fault{"half_a_simdgroup_barrier", "BARRIER", {"line 64", "16 of 32 lanes"}, false},
         Fault{"matrix_without_lanes", "DIVERGENCE", {"line 70", "31 of 32 lanes"}, false},
+        Fault{"one_place_for_all", "RACE", {"test.metal:90 writes what test.metal:90 writes", "buffer(0)"}, true},
+        Fault{"neighbour_in_device_memory", "RACE", {"test.metal:95 reads what test.metal:93 writes"}, true},
+        Fault{"copied_without_waiting", "UNINITIALISED", {"test.metal:125 reads byte 0 of threadgroup(0)"}, true},
         Fault{"shuffle_from_absent", "DIVERGENCE", {"line 75", "takes no part"}, false}),
     [](const auto& fault) { return std::string(fault.param.kernel); });
+
+TEST(Checks, DeviceMemoryIsOrderedByItsBarriers) {
+  const auto found = findings(ExecutionModel::tsan, "neighbour_behind_a_barrier");
+  EXPECT_TRUE(found.empty()) << found.front().text;
+}
+
+// Nothing orders threadgroups of a dispatch; dispatches are ordered.
+TEST(Checks, ThreadgroupsThatShareDeviceMemoryRace) {
+  std::vector<float> out(1);
+  Dispatch d;
+  d.function = "every_group_counts";
+  d.arguments = {Argument::output(0, out.data(), 4)};
+  d.threads = {32, 1, 1};
+  const auto apart = bench(ExecutionModel::tsan).device().run({d, d});
+  ASSERT_TRUE(apart);
+  EXPECT_TRUE(apart->findings.empty());
+  EXPECT_EQ(out[0], 2);
+  d.threadgroups = {2, 1, 1};
+  const auto together = bench(ExecutionModel::tsan).device().run({d});
+  ASSERT_TRUE(together);
+  ASSERT_FALSE(together->findings.empty());
+  EXPECT_EQ(together->findings.front().verdict, "RACE");
+  EXPECT_THAT(together->findings.front().text, HasSubstr("thread 0 of threadgroup 1 and thread 0 of threadgroup 0"));
+}
+
+TEST(Checks, CopiesArriveWithTheWaitAndClampTheirTiles) {
+  std::vector<float> in(128);
+  for (std::size_t i = 0; i < in.size(); ++i) in[i] = static_cast<float>(i);
+  for (const auto model : {ExecutionModel::free, ExecutionModel::lockstep, ExecutionModel::tsan}) {
+    std::vector<float> out(64);
+    const auto found = bench(model).run("copied", out, 64, in, 256);
+    EXPECT_TRUE(found.empty()) << found.front().text;
+    for (std::size_t i = 0; i < 16; ++i) EXPECT_EQ(out[i], in[i]);
+    for (std::size_t y = 0; y < 6; ++y) {
+      for (std::size_t x = 0; x < 8; ++x) {
+        EXPECT_EQ(out[16 + 8 * y + x], x < 5 && y < 4 ? in[16 + 10 * y + x] : 0) << x << ' ' << y;
+      }
+    }
+  }
+}
+
+// On a GPU the value of a division by zero is undefined, and nothing else happens; here it is 0 and told.
+TEST(Checks, DivisionsByZeroAreToldAndEndNothing) {
+  std::vector<int> out(7, -1);
+  MslBench& b = bench(ExecutionModel::free);
+  EXPECT_TRUE(b.run("divides", out, 32, std::vector<int>{0, 2, -1}).empty());
+  EXPECT_THAT(out, ::testing::ElementsAre(0, 0, 0, 0, 3, std::numeric_limits<int>::min(), 0));
+  ASSERT_FALSE(b.notes().empty());
+  EXPECT_THAT(b.notes().front(), HasSubstr("test.metal:129 divides an integer by 0"));
+}
 
 // Lanes that leave a loop early wait for the others at the next operation.
 TEST(Checks, DivergentLanesMeetAgain) {

@@ -10,6 +10,9 @@
 #include <new>
 #include <numeric>
 
+#include "backends/metal/sim/device_watch.h"
+#include "backends/metal/sim/division.h"
+
 namespace attest::metal {
 namespace {
 
@@ -23,6 +26,7 @@ struct Fiber {
   context::fcontext_t context = nullptr;
   msl::Position position{};
   Moment moment;
+  DeviceMoment device;
   int line = 0;  // where it waits
 };
 
@@ -67,14 +71,22 @@ class Executor::Work {
   Expected<std::vector<Finding>> run(const Launch& launch);
 
   Arena arena;
+  DeviceWatch device;
   std::uint64_t divergent_events = 0;
+  std::string first_divergence;
+  std::vector<std::string> notes;
 
   // ---- called by kernels
   void barrier(msl::BarrierScope scope, unsigned memory_flags, int line);
   void collective(const char* what, void* slot, msl::Combine combine, bool needs_all, int line);
   void* threadgroup_object(int id, const char* name, unsigned bytes, unsigned alignment, int line);
-  void access(const void* at, unsigned bytes, bool write, const void* pc) {
-    arena.access(static_cast<const std::byte*>(at), bytes, write, pc, current_->moment, findings_, launch_->line_of);
+  void access(const void* address, unsigned bytes, bool write, const void* pc) {
+    const auto* at = static_cast<const std::byte*>(address);
+    if (at < arena.end() && at + bytes > arena.begin()) {
+      arena.access(at, bytes, write, pc, current_->moment, findings_, launch_->line_of);
+    } else {
+      device.access(at, bytes, write, pc, current_->device, findings_, launch_->line_of);
+    }
   }
   void stop(unsigned long step);
 
@@ -96,6 +108,12 @@ class Executor::Work {
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
     return z ^ (z >> 31);
+  }
+  void diverged(const Simdgroup& g) {
+    if (divergent_events++ > 0) return;
+    const auto lane = static_cast<std::uint32_t>(std::countr_zero(g.waiting));
+    const auto index = static_cast<std::size_t>(&g - groups_.data());
+    first_divergence = fmt::format("{} in {}", g.what[lane], kernel_line(fibers_[index * kLanes + lane].line));
   }
   void found(std::string verdict, std::string text) { findings_.push_back({std::move(verdict), std::move(text)}); }
   std::string kernel_line(int line) const { return fmt::format("{}, line {}", launch_->kernel->name, line); }
@@ -136,7 +154,7 @@ void Executor::Work::fiber_main(context::transfer_t from) {
   // The lanes that wait may have waited for this one.
   if (g.waiting != 0 && g.waiting == g.live && !g.mixed && !g.needs_all[g.first_lane]) {
     const std::uint32_t lanes = g.waiting;
-    if (lanes != g.all) ++work.divergent_events;
+    if (lanes != g.all) work.diverged(g);
     work.combine(g, lanes);
   }
   work.switch_from(*work.current_);
@@ -240,7 +258,7 @@ bool Executor::Work::settle(std::uint32_t index, std::uint32_t leader, std::uint
                       g.what[leader], std::popcount(lanes), std::popcount(g.all)));
     return false;
   }
-  if (lanes != g.all) ++divergent_events;
+  if (lanes != g.all) diverged(g);
   return combine(g, lanes);
 }
 
@@ -267,6 +285,9 @@ bool Executor::Work::release_barrier() {
   }
   if ((barrier_flags_ & msl::kMemThreadgroup) != 0) {
     for (Fiber& f : fibers_) ++f.moment.threadgroup_epoch;
+  }
+  if ((barrier_flags_ & msl::kMemDevice) != 0) {
+    for (Fiber& f : fibers_) ++f.device.threadgroup_epoch;
   }
   at_barrier_ = 0;
   current_group_ = order_[0];
@@ -311,7 +332,7 @@ void Executor::Work::collective(const char* what, void* slot, msl::Combine combi
   g.waiting |= bit(lane);
   g.ready &= ~bit(lane);
   if (g.waiting == g.live && !g.mixed && (!needs_all || g.live == g.all)) {
-    if (g.live != g.all) ++divergent_events;
+    if (g.live != g.all) diverged(g);
     combine(g, g.live);
   }
   switch_from(f);
@@ -321,6 +342,7 @@ void Executor::Work::barrier(msl::BarrierScope scope, unsigned memory_flags, int
   if (scope == msl::kSimdgroupBarrier) {
     collective("simdgroup_barrier", nullptr, nullptr, true, line);
     if ((memory_flags & msl::kMemThreadgroup) != 0) ++current_->moment.simdgroup_epoch;
+    if ((memory_flags & msl::kMemDevice) != 0) ++current_->device.simdgroup_epoch;
     return;
   }
   Fiber& f = *current_;
@@ -375,6 +397,7 @@ void Executor::Work::run_threadgroup(std::uint64_t index) {
                   {t.x, t.y, t.z},
                   0};
     f.moment = {i, i / kLanes, 0, 0};
+    f.device = {static_cast<std::uint32_t>(index), static_cast<std::uint16_t>(i), 0, 0};
     f.line = 0;
     f.context = context::make_fcontext(static_cast<std::byte*>(stacks_[i]) + kStackGuard + kStackBytes, kStackBytes,
                                        fiber_main);
@@ -398,6 +421,8 @@ Expected<std::vector<Finding>> Executor::Work::run(const Launch& launch) {
   launch_ = &launch;
   g_work = this;
   findings_.clear();
+  notes.clear();
+  divergent_events = 0;
   objects_.clear();
   refused_.clear();
   random_ = launch.order.seed;
@@ -454,14 +479,38 @@ const msl::Runtime kRuntime{
 Executor::Executor() : work_(std::make_unique<Work>()) {}
 Executor::~Executor() = default;
 Arena& Executor::arena() { return work_->arena; }
-std::uint64_t Executor::divergent_events() const { return work_->divergent_events; }
+
+std::vector<std::string> Executor::notes() const {
+  std::vector<std::string> notes = work_->notes;
+  if (work_->divergent_events > 0) {
+    notes.push_back(fmt::format("{} operations of a simdgroup ran without some of its lanes, first {}",
+                                work_->divergent_events, work_->first_divergence));
+  }
+  return notes;
+}
 
 Expected<std::vector<Finding>> Executor::run(const Launch& launch) {
   const bool watch = launch.watch || launch.in_step;
   *launch.module->watched_from = watch ? reinterpret_cast<const char*>(work_->arena.begin()) : nullptr;
   *launch.module->watched_to = watch ? reinterpret_cast<const char*>(work_->arena.end()) : nullptr;
+  work_->device.clear();
+  std::vector<std::string> unwatched;
+  if (launch.watch) {
+    for (const Launch::Written& w : launch.written) {
+      if (work_->device.add(w.name, w.data, w.bytes)) continue;
+      unwatched.push_back(fmt::format("{} of {} bytes is too large to be watched", w.name, w.bytes));
+    }
+  }
+  *launch.module->device_from = reinterpret_cast<const char*>(work_->device.begin());
+  *launch.module->device_to = reinterpret_cast<const char*>(work_->device.end());
   *launch.module->runtime = &kRuntime;
+  DivisionTrap trap;
   auto findings = work_->run(launch);
+  work_->notes = std::move(unwatched);
+  for (const void* place : trap.places()) {
+    work_->notes.push_back(fmt::format("{} divides an integer by 0: the value is undefined, here it is 0",
+                                       launch.line_of != nullptr ? launch.line_of(place) : "?"));
+  }
   *launch.module->runtime = nullptr;  // what runs outside of a dispatch, constants, has no lanes
   return findings;
 }

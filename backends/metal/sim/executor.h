@@ -29,6 +29,12 @@ struct Launch {
   bool watch = false;    // the module tells accesses
   bool in_step = false;  // the module tells steps
   std::function<std::string(const void*)> line_of;
+  struct Written {
+    std::string name;
+    const std::byte* data = nullptr;
+    std::size_t bytes = 0;
+  };
+  std::vector<Written> written;  // device memory that the kernel may write
 };
 
 // One at a time in a process: compiled kernels call back into the running one.
@@ -41,12 +47,11 @@ class Executor {
 
   // Threadgroup memory of the arguments is laid into the arena by the caller before run().
   Arena& arena();
+  // What happened in the last run() and no verdict forbids, a sentence each.
+  std::vector<std::string> notes() const;
   // Runs the whole grid, or up to the first threadgroup with findings. Error (input): what Apple would refuse, found
   // while running (static threadgroup memory).
   Expected<std::vector<Finding>> run(const Launch& launch);
-  // Collective operations so far that not all lanes of a simdgroup took part in.
-  std::uint64_t divergent_events() const;
-
   class Work;
 
  private:

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <cstring>
-#include <map>
 
 #include "backends/metal/sim/block_order.h"
 #include "backends/metal/sim/toolchain.h"
@@ -68,14 +67,13 @@ Expected<void> LoadedModule::set_constants(const std::vector<FunctionConstantVal
 std::string LoadedModule::line_of(const void* pc) const {
   Dl_info found{};
   if (dladdr(pc, &found) == 0 || found.dli_fbase == nullptr) return "?";
-  static std::map<const void*, std::string> known;
-  const auto at = known.find(pc);
-  if (at != known.end()) return at->second;
+  const auto at = lines_.find(pc);
+  if (at != lines_.end()) return at->second;
   // The address after a call belongs to the next line at times.
   const auto offset =
       static_cast<std::uintptr_t>(static_cast<const char*>(pc) - static_cast<const char*>(found.dli_fbase)) - 1;
   std::string line = source_line(object_, offset);
-  return known[pc] = line.empty() ? "?" : line;
+  return lines_[pc] = line.empty() ? "?" : line;
 }
 
 }  // namespace attest::metal

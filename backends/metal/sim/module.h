@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -35,6 +36,7 @@ class LoadedModule {
   void* handle_ = nullptr;
   msl::Module module_{};
   std::vector<msl::Block> blocks_;
+  mutable std::map<const void*, std::string> lines_;
 };
 
 }  // namespace attest::metal

@@ -100,6 +100,7 @@ class SimDevice final : public Device {
     for (const Dispatch& d : dispatches) {
       auto findings = run_one(d);
       if (!findings) return Unexpected(findings.error());
+      for (std::string& note : executor_.notes()) result.notes.push_back(std::move(note));
       if (findings->empty()) continue;
       result.findings = std::move(*findings);
       break;
@@ -157,6 +158,7 @@ class SimDevice final : public Device {
         if (b.threadgroup || a.index != b.index) continue;
         const std::byte* data = a.data != nullptr ? a.data : a.copied.data();
         if (data != nullptr) at = const_cast<std::byte*>(data);
+        if (data != nullptr && a.written) launch.written.push_back({fmt::format("buffer({})", a.index), data, a.bytes});
       }
       bindings.push_back(b.binding);
       pointers.push_back(b.binding == msl::Binding::pointer ? at : nullptr);

@@ -28,9 +28,9 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::string_view kHeaders = "backends/metal/sim/";
-constexpr std::array<std::string_view, 9> kStandardHeaders{
-    "metal_stdlib",  "metal_math",   "metal_integer",          "metal_common",   "metal_atomic",
-    "metal_compute", "metal_matrix", "metal_simdgroup_matrix", "metal_simdgroup"};
+constexpr std::array<std::string_view, 10> kStandardHeaders{
+    "metal_stdlib",  "metal_math",   "metal_integer",          "metal_common",    "metal_atomic",
+    "metal_compute", "metal_matrix", "metal_simdgroup_matrix", "metal_simdgroup", "metal_simdgroup_event"};
 
 struct Ran {
   int status = -1;

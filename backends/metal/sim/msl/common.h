@@ -90,6 +90,27 @@ MSL_INLINE T extract_bits(T v, uint offset, uint count) {
   return static_cast<T>(high >> (bits_of<T> - count));
 }
 
+template <class T, if_integral<T> = 0>
+MSL_INLINE T insert_bits(T base, as_is_t<T> insert, uint offset, uint count) {
+  if (count == 0) return base;
+  const ulong mask = (~0UL >> (64 - count)) << offset;
+  return static_cast<T>((bits(base) & ~mask) | (bits(insert) << offset & mask));
+}
+#define MSL_INTEGER3(name, ...)                        \
+  template <class T, if_integral<T> = 0>               \
+  MSL_INLINE T name(T a, as_is_t<T> b, as_is_t<T> c) { \
+    return static_cast<T>(__VA_ARGS__);                \
+  }                                                    \
+  MSL_LIFT3(name)
+MSL_INTEGER3(mad24, a* b + c)
+MSL_INTEGER3(madhi, mulhi(a, b) + c)
+MSL_INTEGER3(madsat, saturated<T>(static_cast<__int128>(a) * static_cast<__int128>(b) + static_cast<__int128>(c)))
+template <class T, if_arithmetic<T> = 0>
+MSL_INLINE T median3(T a, as_is_t<T> b, as_is_t<T> c) {
+  return max(min(a, b), min(max(a, b), static_cast<T>(c)));
+}
+MSL_LIFT3(median3)
+
 // ---- relations
 #define MSL_RELATION(name, ...)            \
   template <class T, if_floating<T> = 0>   \
@@ -102,6 +123,16 @@ MSL_RELATION(isnan, x != x)
 MSL_RELATION(isinf, __builtin_fabsf(x) == __builtin_inff())
 MSL_RELATION(isfinite, __builtin_fabsf(x) < __builtin_inff())
 MSL_RELATION(signbit, __builtin_signbit(x) != 0)
+MSL_RELATION(isnormal,
+             __builtin_fabsf(x) < __builtin_inff() && __builtin_fabsf(x) >= (is_same_v<T, half> ? 0x1p-14f : 0x1p-126f))
+template <class T, if_floating<T> = 0>
+MSL_INLINE bool isunordered(T a, as_is_t<T> b) {
+  return isnan(a) || isnan(b);
+}
+template <class T, if_floating<T> = 0>
+MSL_INLINE bool isordered(T a, as_is_t<T> b) {
+  return !isunordered(a, b);
+}
 template <int N>
 MSL_INLINE bool all(vec<bool, N> v) {
   for (int i = 0; i < N; ++i) {

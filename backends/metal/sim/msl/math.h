@@ -100,6 +100,7 @@ MSL_MATH1(sinpi, __builtin_sin(3.14159265358979323846 * static_cast<double>(x)))
 MSL_MATH1(sqrt, __builtin_sqrtf(x))
 MSL_MATH1(tan, __builtin_tanf(x))
 MSL_MATH1(tanh, __builtin_tanhf(x))
+MSL_MATH1(tanpi, __builtin_tan(3.14159265358979323846 * static_cast<double>(x)))
 MSL_MATH1(trunc, __builtin_truncf(x))
 
 MSL_MATH2(atan2, __builtin_atan2f(x, y))
@@ -125,6 +126,11 @@ MSL_INLINE T smoothstep(T a, as_is_t<T> b, as_is_t<T> v) {
 }
 MSL_LIFT3(smoothstep)
 
+MSL_INLINE float nextafter(float x, float y) { return __builtin_nextafterf(x, y); }
+template <class T, if_floating<T> = 0>
+MSL_INLINE int ilogb(T v) {
+  return __builtin_ilogbf(static_cast<float>(v));
+}
 template <class T, if_floating<T> = 0>
 MSL_INLINE T ldexp(T v, int e) {
   return static_cast<T>(__builtin_ldexpf(static_cast<float>(v), e));
@@ -167,12 +173,13 @@ MSL_FAST2(min, y < x ? y : x)
   }
 MSL_BOTH(acos)
 MSL_BOTH(acosh)
-MSL_BOTH(asin) MSL_BOTH(asinh) MSL_BOTH(atan) MSL_BOTH(atan2) MSL_BOTH(atanh) MSL_BOTH(ceil) MSL_BOTH(copysign)
-    MSL_BOTH(cos) MSL_BOTH(cosh) MSL_BOTH(cospi) MSL_BOTH(exp) MSL_BOTH(exp2) MSL_BOTH(exp10) MSL_BOTH(fabs)
-        MSL_BOTH(fdim) MSL_BOTH(floor) MSL_BOTH(fma) MSL_BOTH(fmod) MSL_BOTH(fract) MSL_BOTH(log) MSL_BOTH(log2)
-            MSL_BOTH(log10) MSL_BOTH(pow) MSL_BOTH(powr) MSL_BOTH(rint) MSL_BOTH(round) MSL_BOTH(rsqrt)
-                MSL_BOTH(saturate) MSL_BOTH(sin) MSL_BOTH(sinh) MSL_BOTH(sinpi) MSL_BOTH(sqrt) MSL_BOTH(tan)
-                    MSL_BOTH(tanh) MSL_BOTH(trunc) namespace precise {
+MSL_BOTH(asin)
+MSL_BOTH(asinh) MSL_BOTH(atan) MSL_BOTH(atan2) MSL_BOTH(atanh) MSL_BOTH(ceil) MSL_BOTH(copysign) MSL_BOTH(cos)
+    MSL_BOTH(cosh) MSL_BOTH(cospi) MSL_BOTH(exp) MSL_BOTH(exp2) MSL_BOTH(exp10) MSL_BOTH(fabs) MSL_BOTH(fdim)
+        MSL_BOTH(floor) MSL_BOTH(fma) MSL_BOTH(fmod) MSL_BOTH(fract) MSL_BOTH(log) MSL_BOTH(log2) MSL_BOTH(log10)
+            MSL_BOTH(pow) MSL_BOTH(powr) MSL_BOTH(rint) MSL_BOTH(round) MSL_BOTH(rsqrt) MSL_BOTH(saturate) MSL_BOTH(sin)
+                MSL_BOTH(sinh) MSL_BOTH(sinpi) MSL_BOTH(sqrt) MSL_BOTH(tan) MSL_BOTH(tanh)
+                    MSL_BOTH(trunc) namespace precise {
   using metal::fmax;
   using metal::fmin;
 }  // namespace precise

@@ -12,6 +12,8 @@ FunctionConstant* g_constants = nullptr;
 FunctionConstant** g_last_constant = &g_constants;
 const char* g_watched_from = nullptr;
 const char* g_watched_to = nullptr;
+const char* g_device_from = nullptr;
+const char* g_device_to = nullptr;
 unsigned* g_guards = nullptr;
 unsigned g_guard_count = 0;
 const unsigned long* g_places = nullptr;
@@ -22,9 +24,23 @@ const Block* g_blocks = nullptr;
 }  // namespace msl
 
 extern "C" __attribute__((visibility("default"))) attest::msl::Module attest_msl_module() {
-  return {attest::msl::kAbi,    msl::g_kernels,     msl::g_constants, &msl::g_runtime,    &msl::g_self,
-          &msl::g_watched_from, &msl::g_watched_to, msl::g_guards,    msl::g_guard_count, msl::g_places,
-          msl::g_flow,          msl::g_flow_end,    &msl::g_blocks};
+  attest::msl::Module m{};
+  m.abi = attest::msl::kAbi;
+  m.kernels = msl::g_kernels;
+  m.constants = msl::g_constants;
+  m.runtime = &msl::g_runtime;
+  m.self = &msl::g_self;
+  m.watched_from = &msl::g_watched_from;
+  m.watched_to = &msl::g_watched_to;
+  m.device_from = &msl::g_device_from;
+  m.device_to = &msl::g_device_to;
+  m.guards = msl::g_guards;
+  m.guard_count = msl::g_guard_count;
+  m.places = msl::g_places;
+  m.flow = msl::g_flow;
+  m.flow_end = msl::g_flow_end;
+  m.blocks = &msl::g_blocks;
+  return m;
 }
 
 // In step: lanes stop before they touch watched memory, and at the end of every round of a loop.
@@ -67,7 +83,8 @@ MSL_STEP_CALLBACKS(16)
 #define MSL_WATCH(address, bytes, write)                                                            \
   do {                                                                                              \
     const char* at = static_cast<const char*>(address);                                             \
-    if (at < msl::g_watched_to && at + (bytes) > msl::g_watched_from)                               \
+    if ((at < msl::g_watched_to && at + (bytes) > msl::g_watched_from) ||                           \
+        (at < msl::g_device_to && at + (bytes) > msl::g_device_from))                               \
       msl::g_runtime->access(at, static_cast<unsigned>(bytes), write, __builtin_return_address(0)); \
   } while (false)
 #define MSL_CALLBACKS(bytes)                                                               \

@@ -49,12 +49,13 @@ struct Reduce {
   }
 };
 
-template <class Op, bool Inclusive>
+template <class Op, bool Inclusive, unsigned Width>
 struct Scan {
   template <class T>
   MSL_UNWATCHED static const char* combine(void* const* slots, unsigned lanes) {
     T total = Op::template neutral<T>();
     for (unsigned l = 0; l < kSimdWidth; ++l) {
+      if (l % Width == 0) total = Op::template neutral<T>();
       if (!(lanes >> l & 1)) continue;
       const T next = Op::of(total, at<T>(slots, l).value);
       at<T>(slots, l).result = Inclusive ? next : total;
@@ -157,17 +158,19 @@ MSL_REDUCTION(and, And)
 MSL_REDUCTION(or, Or)
 MSL_REDUCTION(xor, Xor)
 
-#define MSL_SCAN(name, Op)                                                                        \
-  template <class T>                                                                              \
-  MSL_INLINE T simd_prefix_inclusive_##name(T v, MSL_LINE) {                                      \
-    return msl::collect("simd_prefix_inclusive_" #name, v, 0, msl::Scan<msl::Op, true>(), line);  \
-  }                                                                                               \
-  template <class T>                                                                              \
-  MSL_INLINE T simd_prefix_exclusive_##name(T v, MSL_LINE) {                                      \
-    return msl::collect("simd_prefix_exclusive_" #name, v, 0, msl::Scan<msl::Op, false>(), line); \
+#define MSL_SCAN(group, width, name, Op)                                                                    \
+  template <class T>                                                                                        \
+  MSL_INLINE T group##_prefix_inclusive_##name(T v, MSL_LINE) {                                             \
+    return msl::collect(#group "_prefix_inclusive_" #name, v, 0, msl::Scan<msl::Op, true, width>(), line);  \
+  }                                                                                                         \
+  template <class T>                                                                                        \
+  MSL_INLINE T group##_prefix_exclusive_##name(T v, MSL_LINE) {                                             \
+    return msl::collect(#group "_prefix_exclusive_" #name, v, 0, msl::Scan<msl::Op, false, width>(), line); \
   }
-MSL_SCAN(sum, Sum)
-MSL_SCAN(product, Product)
+MSL_SCAN(simd, 32, sum, Sum)
+MSL_SCAN(simd, 32, product, Product)
+MSL_SCAN(quad, 4, sum, Sum)
+MSL_SCAN(quad, 4, product, Product)
 
 #define MSL_SHUFFLES(group, width, own)                                                                          \
   template <class T>                                                                                             \
@@ -203,6 +206,28 @@ MSL_SCAN(product, Product)
 MSL_SHUFFLES(simd, 32, msl::self().lane)
 MSL_SHUFFLES(quad, 4, (msl::self().lane % 4))
 
+// As shuffle_up and _down, but what comes from outside the group of `modulo` lanes is taken from `fill`.
+template <class T>
+MSL_INLINE T simd_shuffle_and_fill_up(T v, T fill, ushort delta, ushort modulo = 32, MSL_LINE) {
+  const uint own = msl::self().lane % modulo, first = msl::self().lane - own;
+  const bool outside = own < delta;
+  const T inner = msl::collect("simd_shuffle_and_fill_up", v, static_cast<int>(first + (own + modulo - delta) % modulo),
+                               msl::Shuffle<32>(), line);
+  const T outer = msl::collect("simd_shuffle_and_fill_up", fill,
+                               static_cast<int>(first + (own + modulo - delta) % modulo), msl::Shuffle<32>(), line);
+  return outside ? outer : inner;
+}
+template <class T>
+MSL_INLINE T simd_shuffle_and_fill_down(T v, T fill, ushort delta, ushort modulo = 32, MSL_LINE) {
+  const uint own = msl::self().lane % modulo, first = msl::self().lane - own;
+  const bool outside = own + delta >= modulo;
+  const T inner = msl::collect("simd_shuffle_and_fill_down", v, static_cast<int>(first + (own + delta) % modulo),
+                               msl::Shuffle<32>(), line);
+  const T outer = msl::collect("simd_shuffle_and_fill_down", fill, static_cast<int>(first + (own + delta) % modulo),
+                               msl::Shuffle<32>(), line);
+  return outside ? outer : inner;
+}
+
 class simd_vote {
  public:
   typedef ulong vote_t;
@@ -232,6 +257,40 @@ MSL_INLINE T simd_broadcast_first(T v, MSL_LINE) {
   const uint lane = msl::self().lane;
   const uint first = msl::collect("simd_broadcast_first", lane, 0, msl::Reduce<msl::Smallest, 32>(), line);
   return msl::collect("simd_broadcast_first", v, static_cast<int>(first), msl::Shuffle<32>(), line);
+}
+
+MSL_INLINE simd_vote simd_active_threads_mask(MSL_LINE) { return simd_ballot(true, line); }
+
+class quad_vote {
+ public:
+  typedef uint vote_t;
+  explicit constexpr quad_vote(vote_t v = 0) : v_(v) {}
+  explicit constexpr operator vote_t() const { return v_; }
+  constexpr bool all() const { return v_ == 0xf; }
+  constexpr bool any() const { return v_ != 0; }
+
+ private:
+  vote_t v_;
+};
+MSL_INLINE quad_vote quad_ballot(bool v, MSL_LINE) {
+  const uint own = v ? 1u << (msl::self().lane % 4) : 0u;
+  return quad_vote(msl::collect("quad_ballot", own, 0, msl::Reduce<msl::Or, 4>(), line));
+}
+MSL_INLINE bool quad_all(bool v, MSL_LINE) {
+  return msl::collect("quad_all", v ? 1u : 0u, 0, msl::Reduce<msl::And, 4>(), line) != 0;
+}
+MSL_INLINE bool quad_any(bool v, MSL_LINE) {
+  return msl::collect("quad_any", v ? 1u : 0u, 0, msl::Reduce<msl::Or, 4>(), line) != 0;
+}
+MSL_INLINE bool quad_is_first(MSL_LINE) {
+  const uint lane = msl::self().lane;
+  return msl::collect("quad_is_first", lane, 0, msl::Reduce<msl::Smallest, 4>(), line) == lane;
+}
+template <class T>
+MSL_INLINE T quad_broadcast_first(T v, MSL_LINE) {
+  const uint lane = msl::self().lane;
+  const uint first = msl::collect("quad_broadcast_first", lane, 0, msl::Reduce<msl::Smallest, 4>(), line);
+  return msl::collect("quad_broadcast_first", v, static_cast<int>(first % 4), msl::Shuffle<4>(), line);
 }
 
 }  // namespace metal

@@ -1,29 +1,30 @@
 // Swizzles of MSL vectors as properties: v.xy, v.bgra, also assigned to. One macro per vector width.
 #pragma once
 
-#define MSL_SWIZZLE2(i, a, r, j, b, g)                                           \
-  __declspec(property(get = get_##a##b, put = put_##a##b)) vec<T, 2> a##b, r##g; \
-  MSL_INLINE vec<T, 2> get_##a##b() const { return vec<T, 2>(s[i], s[j]); }      \
-  MSL_INLINE vec<T, 2> put_##a##b(vec<T, 2> v) {                                 \
-    static_assert(i != j, "a component may be assigned to once");                \
-    s[i] = v.s[0], s[j] = v.s[1];                                                \
-    return v;                                                                    \
+#define MSL_SWIZZLE2(i, a, r, j, b, g)                                              \
+  __declspec(property(get = get_##a##b, put = put_##a##b)) vec<T, 2> a##b, r##g;    \
+  MSL_INLINE vec<T, 2> get_##a##b() const { return vec<T, 2>(s[i], s[j]); }         \
+  MSL_INLINE vec<T, 2> put_##a##b(vec<T, 2> v) {                                    \
+    static_assert(i != j || sizeof(T) == 0, "a component may be assigned to once"); \
+    s[i] = v.s[0], s[j] = v.s[1];                                                   \
+    return v;                                                                       \
   }
-#define MSL_SWIZZLE3(i, a, r, j, b, g, k, c, u)                                              \
-  __declspec(property(get = get_##a##b##c, put = put_##a##b##c)) vec<T, 3> a##b##c, r##g##u; \
-  MSL_INLINE vec<T, 3> get_##a##b##c() const { return vec<T, 3>(s[i], s[j], s[k]); }         \
-  MSL_INLINE vec<T, 3> put_##a##b##c(vec<T, 3> v) {                                          \
-    static_assert(i != j && i != k && j != k, "a component may be assigned to once");        \
-    s[i] = v.s[0], s[j] = v.s[1], s[k] = v.s[2];                                             \
-    return v;                                                                                \
+#define MSL_SWIZZLE3(i, a, r, j, b, g, k, c, u)                                                           \
+  __declspec(property(get = get_##a##b##c, put = put_##a##b##c)) vec<T, 3> a##b##c, r##g##u;              \
+  MSL_INLINE vec<T, 3> get_##a##b##c() const { return vec<T, 3>(s[i], s[j], s[k]); }                      \
+  MSL_INLINE vec<T, 3> put_##a##b##c(vec<T, 3> v) {                                                       \
+    static_assert((i != j && i != k && j != k) || sizeof(T) == 0, "a component may be assigned to once"); \
+    s[i] = v.s[0], s[j] = v.s[1], s[k] = v.s[2];                                                          \
+    return v;                                                                                             \
   }
-#define MSL_SWIZZLE4(i, a, r, j, b, g, k, c, u, l, d, t)                                                            \
-  __declspec(property(get = get_##a##b##c##d, put = put_##a##b##c##d)) vec<T, 4> a##b##c##d, r##g##u##t;            \
-  MSL_INLINE vec<T, 4> get_##a##b##c##d() const { return vec<T, 4>(s[i], s[j], s[k], s[l]); }                       \
-  MSL_INLINE vec<T, 4> put_##a##b##c##d(vec<T, 4> v) {                                                              \
-    static_assert(i != j && i != k && i != l && j != k && j != l && k != l, "a component may be assigned to once"); \
-    s[i] = v.s[0], s[j] = v.s[1], s[k] = v.s[2], s[l] = v.s[3];                                                     \
-    return v;                                                                                                       \
+#define MSL_SWIZZLE4(i, a, r, j, b, g, k, c, u, l, d, t)                                                 \
+  __declspec(property(get = get_##a##b##c##d, put = put_##a##b##c##d)) vec<T, 4> a##b##c##d, r##g##u##t; \
+  MSL_INLINE vec<T, 4> get_##a##b##c##d() const { return vec<T, 4>(s[i], s[j], s[k], s[l]); }            \
+  MSL_INLINE vec<T, 4> put_##a##b##c##d(vec<T, 4> v) {                                                   \
+    static_assert((i != j && i != k && i != l && j != k && j != l && k != l) || sizeof(T) == 0,          \
+                  "a component may be assigned to once");                                                \
+    s[i] = v.s[0], s[j] = v.s[1], s[k] = v.s[2], s[l] = v.s[3];                                          \
+    return v;                                                                                            \
   }
 
 // MSL_AnK(F, ...) calls F with each of n components appended; K tells the nesting, macros do not recurse.

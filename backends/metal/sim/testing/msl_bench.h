@@ -55,15 +55,18 @@ class MslBench {
       refused_ = result.error().text();
       return {};
     }
+    notes_ = result->notes;
     return result->findings;
   }
   // What the last run() was refused for.
   const std::string& refused() const { return refused_; }
+  const std::vector<std::string>& notes() const { return notes_; }  // of the last run()
 
  private:
   std::unique_ptr<Device> device_;
   Error error_;
   std::string refused_;
+  std::vector<std::string> notes_;
 };
 
 }  // namespace attest::metal
