@@ -45,7 +45,7 @@ std::uint16_t rounded_down(float bound) {
 }  // namespace
 
 Key::Key(const Case& c, const AttentionInputs& inputs, const KeyOptions& options, BlobStore* cache)
-    : case_(c), inputs_(inputs), options_(options), cache_(cache), generic_(is_generic(c)) {
+    : case_(c), inputs_(inputs), options_(options), cache_(cache), generic_(is_generic(c) && !options.structured) {
   const double flop = std::max(1.0, row_flop(c.problem));
   auto count = static_cast<std::int64_t>(std::max(1.0, options.key_flop / flop));
   if (options.rows > 0) count = std::min(count, options.rows);

@@ -29,6 +29,7 @@ struct KeyOptions {
   bool oracle_full = false;        // the scalar oracle confirms every judged row
   double confirm_flop = 2e6;       // else a seeded sample: at most this much
   std::int64_t confirm_rows = 64;  // and at most so many rows
+  bool structured = false;         // whatever the line says, roundings are not taken as independent
 };
 
 // Worked out on first use and shared by all backends of a case. Not thread-safe: one slot owns it.

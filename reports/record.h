@@ -74,6 +74,7 @@ struct VerdictRecord {
   std::string detail;      // one sentence: reason of UNSUPPORTED, signal of CRASH, ledger reason of XFAIL
   std::string underlying;  // XFAIL, XPASS, FLAKY: the verdict behind it
   std::string path;        // code path the contract names
+  std::string source;      // captured tensors: manifest and case, as `attest check` takes them
 
   double err_over_b = 0;             // max over judged elements; NaN when there is no ratio
   bool err_over_b_is_bound = false;  // true: passed by the cheap lower bound, err/B <= err_over_b

@@ -69,6 +69,7 @@ void visit(Archive& a, T& r) {
   a("path", r.path);
   a("suite", r.suite);
   a("tags", r.tags);
+  a.optional("source", r.source);
   a("detail", r.detail);
   a("underlying", r.underlying);
   a("err_over_b", r.err_over_b);

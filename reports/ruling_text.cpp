@@ -46,6 +46,10 @@ std::string relation_words(const VerdictRecord& record) {
 }
 
 std::string repro_text(const VerdictRecord& r, const std::string& options) {
+  if (!r.source.empty()) {
+    const std::string backend = r.backend == "file" ? "" : " -b " + shell_quoted(r.backend);  // else the files' own output
+    return fmt::format("attest check {}{}{}{}", options, options.empty() ? "" : " ", r.source, backend);
+  }
   return fmt::format("attest run {}{}{}-b {} --case {}", options, options.empty() ? "" : " ", relation_words(r),
                      shell_quoted(r.backend), shell_quoted(r.line));
 }

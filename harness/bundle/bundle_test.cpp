@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstring>
 #include <filesystem>
@@ -12,6 +13,7 @@
 #include "cases/file_io.h"
 #include "cases/npy.h"
 #include "harness/bundle/bundle_writer.h"
+#include "harness/check/captured.h"
 #include "harness/mock_backend.h"
 #include "harness/run/runner.h"
 #include "reports/mock_run_listener.h"
@@ -113,6 +115,26 @@ TEST_F(Bundles, HoldEveryTensorBitForBit) {
       ASSERT_TRUE(back) << back.error().text();
       EXPECT_EQ(std::memcmp(again.data(), memory, again.size()), 0) << line << ' ' << file;
     }
+    // And so it is for whoever reads the bundle.
+    const auto read = CapturedCases::open({dir_.string()}, {});
+    ASSERT_TRUE(read) << read.error().text();
+    ASSERT_EQ((*read)->cases().size(), 1U);
+    EXPECT_EQ(text((*read)->cases()[0]), text(made.the_case()));
+    OwnedInputs other(*parse_case(line));
+    const auto regions = [](const OwnedInputs& of) {
+      const InputPlan& p = of.plan();
+      const InputBuffers& b = of.buffers();
+      return std::vector<std::span<std::byte>>{{b.q, static_cast<std::size_t>(p.q.bytes)},
+                                               {b.k, static_cast<std::size_t>(p.k.bytes)},
+                                               {b.v, static_cast<std::size_t>(p.v.bytes)},
+                                               {b.mask, static_cast<std::size_t>(p.mask.bytes)},
+                                               {b.sinks, static_cast<std::size_t>(p.sinks.bytes)}};
+    };
+    for (const auto region : regions(other)) std::fill(region.begin(), region.end(), std::byte{0x5a});
+    const auto filled = (*read)->fill((*read)->cases()[0], other.plan(), other.buffers());
+    ASSERT_TRUE(filled) << filled.error().text();
+    for (std::size_t r = 0; r < regions(made).size(); ++r)
+      EXPECT_TRUE(std::ranges::equal(regions(made)[r], regions(other)[r])) << line << ", region " << r;
   }
 }
 

@@ -79,7 +79,7 @@ class Bundle {
   void describe() {
     const VerdictRecord& r = failed_.record;
     manifest_ = fmt::format(
-        "# {} of {}, from its line again:\n"
+        "# {} of {}: `attest check` judges these bytes; its line makes them again:\n"
         "# attest run -b '{}' --case '{}'\n\n[[case]]\nname = {}\nline = {}\n",
         info(r.verdict).name, r.backend, r.backend, r.line, toml_string(r.case_id), toml_string(r.line));
     found_ = "\n[found]\n";

@@ -112,6 +112,8 @@ int main(int argc, char** argv) {
   verbs.emplace_back("run", add_run(app));
   verbs.emplace_back("merge", add_merge(app));
   verbs.emplace_back("fuzz", add_fuzz(app));
+  verbs.emplace_back("check", add_check(app));
+  verbs.emplace_back("shrink", add_shrink(app));
   verbs.emplace_back("sweep", add_sweep(app));
   verbs.emplace_back("probe", add_probe(app));
   verbs.emplace_back("coverage", add_coverage(app));

@@ -31,7 +31,8 @@ bool tell_saved(const SaveFailures& where, const BundleWriter* writer) {
   if (writer == nullptr) return true;
   const BundleWriter::Tally tally = writer->tally();
   if (tally.saved > 0) {
-    fmt::print("saved {} in {}\n", count_of(tally.saved, "failure", "failures"), where.dir);
+    fmt::print("saved {} in {}: attest check {}\n", count_of(tally.saved, "failure", "failures"), where.dir,
+               shell_quoted(where.dir));
   }
   if (tally.beyond_limit > 0) {
     fmt::print(stderr, "attest: NOT SAVED: {} beyond the limits of {} bundles and {} (--save-limit, --save-bytes)\n",

@@ -35,6 +35,8 @@ Verb add_explain(CLI::App& app);
 Verb add_accuracy(CLI::App& app);
 Verb add_merge(CLI::App& app);
 Verb add_fuzz(CLI::App& app);
+Verb add_check(CLI::App& app);
+Verb add_shrink(CLI::App& app);
 Verb add_probe(CLI::App& app);
 Verb add_sweep(CLI::App& app);
 Verb add_coverage(CLI::App& app);

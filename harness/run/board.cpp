@@ -133,7 +133,7 @@ bool Board::quarantined(const Case& c, VerdictRecord blank) {
 TriageDepth Board::triage_depth(const Case& c, const VerdictRecord& record) const {
   const std::size_t all = plan_.cases.size();
   const std::uint64_t draw = std::strtoull(record.case_id.c_str(), nullptr, 16);  // the id is a hash
-  if (draw % all < kFullTriages) return TriageDepth::full;
+  if (options_.hints && draw % all < kFullTriages) return TriageDepth::full;
   const bool named = options_.ledger != nullptr && options_.ledger->asks_for_class(c, record.backend, record.path);
   return named || draw % all < kPatternTriages ? TriageDepth::pattern : TriageDepth::place;
 }

@@ -16,6 +16,7 @@
 #include "harness/run/failure_saver.h"
 #include "harness/run/shard.h"
 #include "harness/run/subject.h"
+#include "harness/run/tensor_source.h"
 #include "reports/record_file.h"
 #include "reports/reporter.h"
 
@@ -36,6 +37,7 @@ struct RunOptions {
   bool blindness = true;                     // a PASS that could not have been anything else becomes BLIND
   bool probe_causal = false;                 // classify causal cases that pass, too (causal_probe.h)
   RelationChoice relations;                  // tried on every case that passes
+  bool hints = true;                         // triage may run altered cases (TriageDepth::full)
   bool fail_fast = false;                    // stop at the first bad verdict
   bool cheapest_first = false;               // else the longest, so that slots end together
   // Asked after every final verdict, one at a time: true, and its backend leaves the run. A backend that left is not
@@ -43,6 +45,7 @@ struct RunOptions {
   std::function<bool(const VerdictRecord&)> leaves;
   Ledger* ledger = nullptr;                  // counts what it matched
   FailureSaver* failures = nullptr;          // gets every bad verdict that the ledger does not know, with its tensors
+  const TensorSource* tensors = nullptr;     // of captured cases; `cache` must be empty then
   const RecordFile* earlier = nullptr;       // resume this run: its verdicts stand, their cases do not run again
   std::filesystem::path cache;               // where keys and budgets are kept between runs; empty: nowhere
   std::uint64_t cache_bytes = std::uint64_t{2} << 30;

@@ -85,14 +85,21 @@ Expected<void> Slot::seat(Seat& seat, const Case& c, std::size_t place) {
   seat.id = case_id(c);
   const InputPlan plan = plan_inputs(c.problem);
   if (auto ready = seat.place->prepare(plan, c.problem.layout.left_aligned); !ready) return ready;
-  fill_inputs(c, plan, seat.place->buffers());
+  KeyOptions key = board_.options().key;
+  const TensorSource* files = board_.options().tensors;
+  if (files != nullptr && files->has(c)) {
+    if (auto filled = files->fill(c, plan, seat.place->buffers()); !filled) return filled;
+    key.structured = !files->generic(c);
+  } else {
+    fill_inputs(c, plan, seat.place->buffers());
+  }
   seat.place->fill_input_gaps();
   if (c.problem.op != Op::flash_attn_ext) {
-    seat.judge = make_op_judge(c, input_views(c, plan, seat.place->buffers()), board_.options().key);
+    seat.judge = make_op_judge(c, input_views(c, plan, seat.place->buffers()), key);
     return {};
   }
   BlobStore* cache = cache_ && flop(c.problem) >= kCachedFlop ? &*cache_ : nullptr;
-  seat.key = std::make_unique<Key>(c, input_views(c, plan, seat.place->buffers()), board_.options().key, cache);
+  seat.key = std::make_unique<Key>(c, input_views(c, plan, seat.place->buffers()), key, cache);
   return {};
 }
 
@@ -180,6 +187,7 @@ VerdictRecord Slot::blank(std::size_t backend, const Seat& seat) const {
   record.build_id = infos_[backend].build_id;
   record.suite = board_.plan().suite;
   record.tags = seat.c->tags;
+  if (board_.options().tensors != nullptr) record.source = board_.options().tensors->name(*seat.c);
   const AttentionProblem& p = seat.c->problem;
   record.rows = p.n_seq * p.n_head * p.n_q;
   return record;
@@ -447,6 +455,8 @@ void Slot::settle_triage(std::size_t backend, Seat& seat, Result& result) {
   if (!result.compared || !of_numbers) return triage_fault(record);
   if (!seat.key) return;  // its judge has said what there is to say
   const Rerun rerun = [&](const Case& altered, bool fresh) -> std::optional<Verdict> {
+    const TensorSource* files = board_.options().tensors;
+    if (files != nullptr && !files->has(altered) && !files->generates(altered)) return std::nullopt;
     if (result.interrupted || (fresh && !revive(backend))) return std::nullopt;
     const Result again = run_alone(backend, altered);
     result.interrupted |= again.interrupted;
