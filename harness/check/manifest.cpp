@@ -140,13 +140,12 @@ class Reader {
     return static_cast<std::size_t>(found - words.begin());
   }
 
-  // `value` of the key where it is there, by a member function of this.
+  // The value of the key where it is there, read by a member function of this.
   template <class Read, class Slot, class... More>
-  Expected<void> take(const toml::table& table, std::string_view key, Read read, Slot& slot,
-                      const More&... more) const {
+  Expected<void> take(const toml::table& table, std::string_view key, Read how, Slot& slot, const More&... more) const {
     const toml::node* node = get(table, key);
     if (node == nullptr) return {};
-    auto value = (this->*read)(*node, key, more...);
+    auto value = (this->*how)(*node, key, more...);
     if (!value) return Unexpected(value.error());
     slot = static_cast<Slot>(std::move(*value));
     return {};
@@ -283,7 +282,7 @@ class Reader {
 
   // A value with a grammar of its own, as in a descriptor; a number may stand without quotes.
   template <class Slot, class Read>
-  Expected<void> in_grammar(const toml::table& table, std::string_view key, Read read, Slot& slot) const {
+  Expected<void> in_grammar(const toml::table& table, std::string_view key, Read how, Slot& slot) const {
     const toml::node* node = get(table, key);
     if (node == nullptr) return {};
     std::string text;
@@ -294,7 +293,7 @@ class Reader {
       if (!given) return Unexpected(given.error());
       text = *given;
     }
-    auto value = read(grammar::Token{text, 1});
+    auto value = how(grammar::Token{text, 1});
     if (!value) return at(*node).error(value.error().message, value.error().hint);
     slot = *value;
     return {};

@@ -15,8 +15,8 @@
 #include <string>
 #include <vector>
 
-#include "ggml-backend.h"
-#include "ggml.h"
+#include <ggml-backend.h>
+#include <ggml.h>
 
 struct FlashAttnDump {
   FlashAttnDump(std::string directory, int most) : dir(std::move(directory)), left(most) {}
