@@ -31,6 +31,7 @@ std::string untied(std::string text) {
 void ConsoleReporter::on_start(const RunHeader& header) {
   header_ = header;
   tally_.announce(header.backends);
+  variants_.announce(header.backends);
   std::string text = fmt::format("attest {}", header.version);
   if (!header.suite.empty()) text += fmt::format("  suite {}", header.suite);
   if (header.shard_count > 1) text += fmt::format("  shard {}/{}", header.shard_index, header.shard_count);
@@ -45,13 +46,16 @@ void ConsoleReporter::on_start(const RunHeader& header) {
   put(text);
 }
 
-void ConsoleReporter::on_verdict(const VerdictRecord& record) { tally_.add(record); }
+void ConsoleReporter::on_verdict(const VerdictRecord& record) {
+  tally_.add(record);
+  variants_.add(record);
+}
 
 void ConsoleReporter::on_finish(const RunSummary& summary) {
   put(table() + coverage() + failures() + notes(Verdict::XFAIL, "Known failures (ledger)") +
       notes(Verdict::QUARANTINED, "Not started (ledger)") + notes(Verdict::UNSUPPORTED, "Unsupported") +
       notes(Verdict::BLIND, "Blind: right, and so would be a kernel that gets this wrong") + losses() +
-      slowest(summary) + remarks() + reckoning(summary));
+      variant_text(variants_.families(), options_.width) + slowest(summary) + remarks() + reckoning(summary));
 }
 
 Expected<void> ConsoleReporter::failed() const {

@@ -7,6 +7,7 @@
 #include "reports/reporter.h"
 #include "reports/sink.h"
 #include "reports/tally.h"
+#include "reports/variant_matrix.h"
 
 namespace attest {
 
@@ -44,6 +45,7 @@ class ConsoleReporter : public RunListener {
   ConsoleOptions options_;
   RunHeader header_;
   Tally tally_;
+  VariantMatrix variants_;
   std::optional<Error> error_;
 };
 

@@ -182,7 +182,8 @@ Expected<FoundDevice> Library::cpu_device(const std::string& variant) {
   } else {
     const auto it = std::find_if(variants.begin(), variants.end(), [&](const auto& v) { return v.name == variant; });
     if (it == variants.end()) {
-      const std::string hint = did_you_mean(variant, names);
+      const std::string hint =
+          variant == "*" ? "variant=* is many backends: attest run takes it" : did_you_mean(variant, names);
       return input_error("this ggml build has no CPU variant '" + variant + "'; runnable here: " + joined(runnable),
                          hint);
     }

@@ -20,6 +20,7 @@
 #include "harness/cli/save_failures.h"
 #include "harness/cli/verbs.h"
 #include "harness/cli/verdict_exit.h"
+#include "harness/cpu_variants.h"
 #include "harness/ledger.h"
 #include "harness/run/blob_store.h"
 #include "harness/run/runner.h"
@@ -203,10 +204,15 @@ int run_verb(const RunArguments& a, const std::string& command) {
     if (a.skip_unavailable && names_ggml(a.backends)) return skipped(environment.error(), a.jsonl);
     return report(environment.error());
   }
-  plan->backends = a.backends.empty() ? default_backends(*environment) : a.backends;
-  for (const auto& backend : plan->backends) {
-    if (auto spec = BackendSpec::parse(backend); !spec) return report_backend(spec.error());
+  const auto backends = a.backends.empty() ? default_backends(*environment) : a.backends;
+  auto expanded = expand_cpu_variants(backends, *environment, runnable_cpu_variants);
+  if (!expanded) {
+    const bool missing = expanded.error().kind == ErrorKind::harness;
+    if (a.skip_unavailable && missing) return skipped(expanded.error(), a.jsonl);
+    return report_backend(expanded.error());
   }
+  for (const std::string& note : expanded->notes) fmt::print(stderr, "attest: note: {}\n", note);
+  plan->backends = std::move(expanded->backends);
 
   std::optional<Ledger> ledger;
   if (!a.ledger.empty()) {
@@ -309,8 +315,8 @@ Verb add_run(CLI::App& app) {
   run->add_option("-o,--op", a->op,
                   "only cases of this op: flash_attn_ext, soft_max_ext, set_rows, kv_decode, or in upper case");
   run->add_option("-b,--backend", a->backends,
-                  "backend, repeatable: cpu:vec, ggml:CPU,ref, plugin:FILE.so, process:COMMAND ... (attest list backends); default: every "
-                  "available one")
+                  "backend, repeatable: cpu:vec, ggml:CPU,ref, plugin:FILE.so, process:COMMAND ... (attest list backends); "
+                  "ggml:CPU,variant=*: every CPU variant this machine can execute; default: every available one")
       ->expected(1)
       ->take_all()
       ->allow_extra_args(false);

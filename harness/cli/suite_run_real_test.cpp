@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "cases/ggml_files_for_tests.h"
 #include "harness/cli/testing/attest_process.h"
 #include "harness/cli/testing/verdicts.h"
@@ -54,6 +56,35 @@ TEST_F(RealGgml, FailsInQuickWhereTheLedgerSaysSoAndNowhereElse) {
   }
   EXPECT_GE(passed, 500);
   EXPECT_GE(known, 1) << "the ledger's entries are seen to fail";
+}
+
+// Every variant the machine can execute answers every case, and the table is made of the record alone.
+TEST_F(RealGgml, VariantsAreComparedBitByBit) {
+  const ScratchDir dir;
+  const std::string jsonl = dir.path() / "variants.jsonl";
+  std::vector<std::string> words{"-b", "ggml:CPU,variant=*", "--jsonl", jsonl};
+  const std::vector<std::string> lines{"flash_attn_ext d=64 n_head=2 n_q=3 n_kv=100 kv=f16",
+                                       "flash_attn_ext d=64 n_head=2 n_q=70 n_kv=128 kv=f32",
+                                       "flash_attn_ext d=64 n_head=2 n_q=1 n_kv=300 kv=q8_0"};
+  for (const auto& line : lines) words.insert(words.end(), {"--case", line});
+  const Ended ended = run(words);
+  if (ended.err.find("no variants") != std::string::npos) GTEST_SKIP() << ended.err;
+  EXPECT_EQ(ended.code, 0) << ended.out << ended.err;
+  std::map<std::string, std::map<std::string, std::string>> digests;  // by variant, then line
+  for (const auto& [key, record] : verdicts_in(jsonl)) {
+    EXPECT_EQ(info(record.verdict).name, "PASS") << key.second << ": " << key.first << ": " << record.detail;
+    digests[key.second][key.first] = record.digest;
+  }
+  ASSERT_GE(digests.size(), 2U) << ended.out;
+  bool other_bits = false;
+  for (const auto& [variant, by_line] : digests) {
+    EXPECT_EQ(by_line.size(), lines.size()) << variant;
+    other_bits |= by_line != digests.begin()->second;
+  }
+  EXPECT_THAT(ended.out, HasSubstr("CPU variants of ggml:CPU: " + std::to_string(digests.size()) + ", 3 cases"));
+  EXPECT_EQ(other_bits, ended.out.find("other bits") != std::string::npos) << ended.out;
+  const std::string table = ended.out.substr(ended.out.find("CPU variants of"));
+  EXPECT_THAT(attest({"report", jsonl}).out, HasSubstr(table.substr(0, table.find("repro"))));
 }
 
 TEST_F(RealGgml, VecPathIsToldByItsF16AccumulatorWhereVIsF16) {
