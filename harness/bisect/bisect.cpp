@@ -93,7 +93,7 @@ Expected<std::vector<std::string>> Bisector::variants_of(const Step& step) {
   if (!identity) return Unexpected(identity.error());
   const std::string address = identity->empty() ? "" : "CPU variants\n" + *identity;
   std::vector<std::string> variants;
-  if (const auto text = kept(address)) {
+  if (const auto text = kept(address); text && text->rfind(kVariantsMark, 0) == 0) {
     for (std::size_t at = kVariantsMark.size(); at < text->size();) {
       const auto end = std::min(text->find('\n', at), text->size());
       variants.push_back(text->substr(at, end - at));

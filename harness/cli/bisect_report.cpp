@@ -39,13 +39,11 @@ std::string labelled(std::string_view label, std::string_view text) {
 
 BisectConsole::BisectConsole(const BisectQuestion& question, std::filesystem::path log)
     : question_(question), log_path_(std::move(log)) {
-  if (!log_path_.empty()) log_ = std::fopen(log_path_.c_str(), "w");
+  if (log_path_.empty()) return;
+  if (auto opened = open_file_sink(log_path_, FileMode::replace)) log_ = std::move(*opened);
 }
 
-BisectConsole::~BisectConsole() {
-  erase_status();
-  if (log_ != nullptr) std::fclose(log_);
-}
+BisectConsole::~BisectConsole() { erase_status(); }
 
 void BisectConsole::erase_status() {
   if (drawn_) static_cast<void>(status_.write("\r\x1b[K"));
@@ -53,10 +51,7 @@ void BisectConsole::erase_status() {
 }
 
 void BisectConsole::on_doing(const std::string& what) {
-  if (log_ != nullptr) {
-    fmt::print(log_, "  {}\n", what);
-    std::fflush(log_);
-  }
+  note("  " + what);
   if (!status_.is_terminal()) return;
   static_cast<void>(status_.write("\r\x1b[K" + shortened(printable(what), kWidth - 4) + " ..."));
   drawn_ = true;
@@ -64,11 +59,13 @@ void BisectConsole::on_doing(const std::string& what) {
 
 void BisectConsole::say(const std::string& line) {
   erase_status();
-  fmt::print("{}\n", line);
-  std::fflush(stdout);
-  if (log_ == nullptr) return;
-  fmt::print(log_, "{}\n", line);
-  std::fflush(log_);
+  // A terminal that went away is no reason to stop: what was found is kept.
+  static_cast<void>(out_.write(line + "\n"));
+  note(line);
+}
+
+void BisectConsole::note(const std::string& line) {
+  if (log_) static_cast<void>(log_->write(line + "\n"));
 }
 
 void BisectConsole::open(const std::string& verb, const History& history) {
@@ -91,11 +88,9 @@ void BisectConsole::row(const StepReport& r) {
     while (line.back() == ' ') line.pop_back();
     say(cut(line, kWidth));
   }
-  if (log_ == nullptr) return;
   for (const std::string& reason : {m.unknown, m.record.detail}) {
-    if (!reason.empty()) fmt::print(log_, "      {}\n", printable(reason));
+    if (!reason.empty()) note("      " + printable(reason));
   }
-  std::fflush(log_);
 }
 
 void BisectConsole::on_premise(const StepReport& older, const StepReport& newer, const std::string& about) {
@@ -152,14 +147,14 @@ void BisectConsole::sides(const BisectOutcome& outcome) {
 
 int BisectConsole::conclude(const BisectOutcome& outcome, History& history) {
   erase_status();
-  const std::string log = log_ == nullptr ? "" : log_path_.string();
+  const std::string log = log_ ? log_path_.string() : "";
   const char* what = question_.find_fix ? "good" : "bad";
   const std::string effort =
       fmt::format("{} beside the two ends{}", count_of(outcome.steps, "step", "steps"),
                   outcome.kept > 0 ? fmt::format(", {} of them kept from before", outcome.kept) : "");
   switch (outcome.kind) {
     case BisectOutcome::Kind::premise_false:
-      if (log_ != nullptr) fmt::print(log_, "{}\n", outcome.premise);
+      note(outcome.premise);
       return report(input_error(outcome.premise).value());
     case BisectOutcome::Kind::interrupted:
       if (!outcome.candidates.empty()) {

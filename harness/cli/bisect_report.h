@@ -1,8 +1,8 @@
 // What a bisect says on the terminal while it works and when it is done, and its log file.
 #pragma once
 
-#include <cstdio>
 #include <filesystem>
+#include <memory>
 #include <string>
 
 #include "harness/bisect/bisect.h"
@@ -28,14 +28,16 @@ class BisectConsole : public BisectListener {
   int conclude(const BisectOutcome& outcome, History& history);
 
  private:
-  void say(const std::string& line);  // on standard output and in the log
+  void say(const std::string& line);   // on standard output and in the log
+  void note(const std::string& line);  // in the log alone
   void erase_status();
   void row(const StepReport& report);
   void sides(const BisectOutcome& outcome);
 
   const BisectQuestion& question_;
   std::filesystem::path log_path_;
-  std::FILE* log_ = nullptr;
+  std::unique_ptr<Sink> log_;
+  FdSink out_ = FdSink::standard_output();
   FdSink status_ = FdSink::standard_error();
   bool drawn_ = false;
   std::size_t name_width_ = 12;
