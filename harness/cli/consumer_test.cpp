@@ -190,6 +190,10 @@ TEST_F(Consumer, TestsItsOwnKernelThroughTheInstalledHeaders) {
   EXPECT_GT(overrun.code, 128);
   EXPECT_THAT(overrun.err,
               ContainsRegex("attest: the kernel touched [0-9]+ bytes behind the last of Q\nattest: case "));
+  const Ended no_judge = shell((build() / "tiny_attention_test").string() + " --gtest_filter='*TinyKernel*'",
+                               {{"ATTEST_EXECUTABLE", "/nowhere/attest"}});
+  EXPECT_EQ(no_judge.code, 1);
+  EXPECT_THAT(no_judge.out, HasSubstr("the judge '/nowhere/attest' cannot be started"));
   const Ended no_suite = test("*DISABLED_NoSuchSuite*");
   EXPECT_EQ(no_suite.code, 1);
   EXPECT_THAT(no_suite.out, HasSubstr("did you mean 'quick'?"));

@@ -5,6 +5,10 @@
 
 #include <algorithm>
 
+#include "cases/op.h"
+#include "cases/relations.h"
+#include "cases/suites/suite.h"
+
 namespace attest::cli {
 
 namespace {
@@ -62,6 +66,9 @@ void add_options(const CLI::App& app, VerbText& verb) {
     text.description = option->get_description();
     text.words = words_of(*option);
     text.kind = kind_of(*option, text);
+    if (text.kind == ValueKind::suite) text.words = suite_names();
+    if (text.kind == ValueKind::op) text.words = op_names();
+    if (text.kind == ValueKind::relation) text.words = relation_names();
     text.required = option->get_required();
     text.repeatable =
         option->get_items_expected_max() > 1 ||

@@ -15,7 +15,7 @@ struct OptionText {
   std::vector<std::string> names;  // "-b", "--backend"; of a positional one its name alone
   std::string description;
   ValueKind kind = ValueKind::none;
-  std::vector<std::string> words;  // kind words: all of them
+  std::vector<std::string> words;  // kinds words, suite, op, relation: all of them
   bool positional = false, required = false, repeatable = false;
 
   std::string value() const;  // "FILE", "BACKEND", "full|sample"; "" for a flag

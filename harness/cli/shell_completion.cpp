@@ -12,28 +12,17 @@ namespace attest::cli {
 
 namespace {
 
-// The command whose output's first words are the values.
-const char* listing_of(ValueKind kind) {
-  switch (kind) {
-    case ValueKind::suite:
-      return "suites";
-    case ValueKind::backend:
-      return "backends";
-    case ValueKind::op:
-      return "ops";
-    case ValueKind::relation:
-      return "relations";
-    case ValueKind::mutant:
-      return "mutants";
-    default:
-      return "";
-  }
-}
+// What only the machine at hand knows is asked for when it is needed: attest list THIS.
+const char* listing_of(ValueKind kind) { return kind == ValueKind::backend ? "backends" : "mutants"; }
 
 // What the bash script's _attest_values is to do.
 std::string bash_values(const OptionText& option) {
   switch (option.kind) {
+    case ValueKind::suite:
+      return fmt::format("suites {}", fmt::join(option.words, " "));
     case ValueKind::words:
+    case ValueKind::op:
+    case ValueKind::relation:
       return fmt::format("words {}", fmt::join(option.words, " "));
     case ValueKind::file:
       return "files";
@@ -66,10 +55,13 @@ _attest_filter() { sort -u; }
 _attest_values() {
   case $1 in
     words) shift; _attest_reply < <(_attest_words "$*") ;;
+    suites)
+      shift
+      _attest_reply < <(_attest_words "$*"; compgen -P "$_attest_prefix" -f -X '!*.toml' -- "$_attest_value")
+      ;;
     listed)
       _attest_reply < <(
-        _attest_words "$(attest list "$2" 2>/dev/null | sed -n 's/^\([a-z][^ ]*\).*/\1/p' | tr '\n' ' ')"
-        [ "$2" != suites ] || compgen -P "$_attest_prefix" -f -X '!*.toml' -- "$_attest_value")
+        _attest_words "$(attest list "$2" 2>/dev/null | sed -n 's/^\([a-z][^ ]*\).*/\1/p' | tr '\n' ' ')")
       ;;
     files) compopt -o filenames 2>/dev/null; _attest_reply < <(compgen -P "$_attest_prefix" -f -- "$_attest_value") ;;
     directories) compopt -o filenames 2>/dev/null; _attest_reply < <(compgen -P "$_attest_prefix" -d -- "$_attest_value") ;;
@@ -138,7 +130,11 @@ std::string zsh_text(std::string_view text) {
 
 std::string zsh_action(const OptionText& option) {
   switch (option.kind) {
+    case ValueKind::suite:
+      return fmt::format("_attest_suites {}", fmt::join(option.words, " "));
     case ValueKind::words:
+    case ValueKind::op:
+    case ValueKind::relation:
       return fmt::format("({})", fmt::join(option.words, " "));
     case ValueKind::file:
       return "_files";
@@ -201,7 +197,10 @@ std::string zsh_completion(const VerbText& program) {
       "  local -a names\n"
       "  names=(${(f)\"$(attest list $1 2>/dev/null | sed -n 's/^\\([a-z][^ ]*\\).*/\\1/p')\"})\n"
       "  _wanted $1 expl $1 compadd -a names\n"
-      "  [[ $1 != suites ]] || _files -g '*.toml'\n"
+      "}\n\n"
+      "_attest_suites() {\n"
+      "  local -a names=(\"$@\")\n"
+      "  _alternative 'suites:suite:compadd -a names' 'files:suite file:_files -g \"*.toml\"'\n"
       "}\n\n";
   const auto function_of = [](const VerbText& verb) {
     std::string name = "_attest" + (verb.name.empty() ? "" : "_" + verb.name);

@@ -1,42 +1,17 @@
 // Asks a judge process about kernels and outputs of this process; attest/gtest.h and attest/gmock.h are made of it.
-//
-// ATTEST_EXECUTABLE names the program: a macro that attest's CMake package defines, or a variable of the environment.
 #pragma once
 
-#include <attest/guarded_inputs.h>
+#include <attest/fault_watch.h>
+#include <attest/judge_process.h>
+#include <attest/kernel.h>
 #include <attest/wire_io.h>
-#include <fcntl.h>
-#include <spawn.h>
-#include <sys/wait.h>
 
-#include <cstdlib>
 #include <exception>
-#include <functional>
-#include <memory>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
-extern char** environ;  // NOLINT: POSIX leaves it to the program
-
 namespace attest {
-
-// A kernel under test. What it gets is described in attest_plugin.h: shapes, strides, data; what it has to compute,
-// too.
-struct Kernel {
-  std::string name;
-  // Writes O [d_v, n_head, n_q, n_seq], f32, contiguous. An exception makes the case fail.
-  std::function<void(const attest_problem& problem, float* out)> run;
-  // Why it does not take the problem; "": it does. Left out: it takes them all.
-  std::function<std::string(const attest_problem& problem)> unsupported = {};
-  // What is different from arithmetic in f32 throughout. The error budget follows from it.
-  std::function<void(const attest_problem& problem, attest_contract& contract)> contract = {};
-};
-
-struct Ruling {
-  enum class Kind { good, bad, unsupported, harness_error } kind = Kind::harness_error;
-  std::string verdict;      // PASS, BLIND, FAIL, NAN ... (attest list verdicts)
-  std::string explanation;  // the worst element, its budget, what triage makes of it; or the reason
-};
 
 struct SuiteCase {
   std::string id, line;
@@ -101,45 +76,19 @@ class Judge {
 
   Judge(const Judge&) = delete;
   Judge& operator=(const Judge&) = delete;
-  ~Judge() {
-    if (socket_ >= 0) close(socket_);
-    if (child_ > 0) waitpid(child_, nullptr, 0);
-  }
 
  private:
-  Judge() {
-    const char* program = std::getenv("ATTEST_EXECUTABLE");
-#ifdef ATTEST_EXECUTABLE
-    if (program == nullptr || *program == '\0') program = ATTEST_EXECUTABLE;
-#endif
-    program_ = program == nullptr || *program == '\0' ? "attest" : program;
-    int ends[2];
-    if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0) return;
-    for (const int end : ends) fcntl(end, F_SETFD, FD_CLOEXEC);
-    // The child's end above the number it is to have there: dup2 onto itself would leave it closed on exec.
-    const int theirs = fcntl(ends[1], F_DUPFD_CLOEXEC, wire::kJudgeFd + 1);
-    close(ends[1]);
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, theirs, wire::kJudgeFd);
-    std::string verb = wire::kJudgeVerb;
-    char* words[] = {program_.data(), verb.data(), nullptr};
-    const int failed = posix_spawnp(&child_, program_.c_str(), &actions, nullptr, words, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    close(theirs);
-    socket_ = ends[0];
-    if (failed != 0) child_ = -1;
-  }
+  Judge() = default;
 
   bool ask(const wire::Message& request, const std::string& text, wire::Message& reply, std::string& reply_text,
            const void* payload = nullptr, std::size_t bytes = 0) {
     reply = wire::message(wire::Kind::error);
     reply_text.clear();
-    const bool there = child_ > 0 && wire::send(socket_, request, text, payload, bytes) &&
-                       wire::receive(socket_, reply, reply_text, &descriptor_);
+    const bool there = process_.started() && wire::send(process_.socket(), request, text, payload, bytes) &&
+                       wire::receive(process_.socket(), reply, reply_text, &descriptor_);
     if (there) return true;
     reply = wire::message(wire::Kind::error);
-    reply_text = "the judge '" + program_ + "' cannot be started, is of another version, or ended";
+    reply_text = "the judge '" + process_.program() + "' cannot be started, is of another version, or ended";
     return false;
   }
 
@@ -175,9 +124,8 @@ class Judge {
     return {kind, text.substr(0, line_break), more ? text.substr(line_break + 1) : std::string()};
   }
 
-  std::string program_;
-  int socket_ = -1, descriptor_ = -1;
-  pid_t child_ = -1;
+  JudgeProcess process_;
+  int descriptor_ = -1;
 };
 
 }  // namespace attest
