@@ -130,8 +130,8 @@ TEST(Recipes, AreYamlAndUseTheCommandLineAsItIs) {
     ++files;
     commands += found.size();
   }
-  EXPECT_GE(files, 6U);
-  EXPECT_GE(commands, 10U);
+  EXPECT_GE(files, 7U);
+  EXPECT_GE(commands, 15U);
 }
 
 TEST(Documents, UseTheCommandLineAsItIs) {
