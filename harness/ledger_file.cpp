@@ -6,6 +6,7 @@
 #include <iterator>
 
 #include "cases/relations.h"
+#include "cases/toml_file.h"
 #include "harness/ledger.h"
 #include "harness/triage.h"
 
@@ -17,26 +18,14 @@ const std::vector<std::string> kEntryKeys{"suspect",   "fingerprint", "backend",
                                           "tag",       "line",        "verdict", "mode",  "strict",
                                           "sometimes", "reason",      "link",    "repro", "relation"};
 
-std::string line_of(std::string_view text, int number) {
-  for (int i = 1; i < number; ++i) {
-    const auto end = text.find('\n');
-    if (end == std::string_view::npos) return "";
-    text.remove_prefix(end + 1);
-  }
-  return std::string(text.substr(0, text.find_first_of("\r\n")));
-}
-
 class Reader {
  public:
-  Reader(std::string_view text, std::string file) : text_(text), file_(std::move(file)) {}
+  Reader(std::string_view text, std::string file) : file_(text, std::move(file)) {}
 
   Expected<std::vector<LedgerEntry>> read() const {
-    toml::table root;
-    try {
-      root = toml::parse(text_, file_);
-    } catch (const toml::parse_error& e) {
-      return at(e.source(), std::string(e.description()));
-    }
+    const auto parsed = file_.parse();
+    if (!parsed) return Unexpected(parsed.error());
+    const toml::table& root = *parsed;
     std::vector<LedgerEntry> entries;
     for (const auto& [key, node] : root) {
       if (key.str() != "entry") {
@@ -56,11 +45,7 @@ class Reader {
 
  private:
   Unexpected at(const toml::source_region& where, std::string message, std::string hint = {}, int offset = 0) const {
-    Error error{ErrorKind::input, std::move(message), file_, 0, 0, {}, std::move(hint)};
-    error.line = static_cast<int>(where.begin.line);
-    error.column = static_cast<int>(where.begin.column) + offset;
-    error.source_line = line_of(text_, error.line);
-    return Unexpected(std::move(error));
+    return file_.wrong(where, std::move(message), std::move(hint), offset);
   }
 
   // An error of a text inside a TOML string: behind the opening quote, at the text's own column.
@@ -229,8 +214,7 @@ class Reader {
     return {};
   }
 
-  std::string_view text_;
-  std::string file_;
+  TomlFile file_;
 };
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "cases/generate/covering.h"
 #include "cases/grammar/lexer.h"
 #include "cases/suites/suite_parser.h"
+#include "cases/toml_file.h"
 
 namespace attest {
 namespace {
@@ -34,16 +35,12 @@ using Dimension = std::vector<Alternative>;  // the cases of a group run through
 
 class TomlSuite {
  public:
-  TomlSuite(std::string_view toml, const std::string& path, const FileReader& read)
-      : toml_(toml), path_(path), read_(read) {}
+  TomlSuite(std::string_view toml, const std::string& path, const FileReader& read) : file_(toml, path), read_(read) {}
 
   Expected<Suite> parse() {
-    toml::table root;
-    try {
-      root = toml::parse(toml_, path_);
-    } catch (const toml::parse_error& error) {
-      return wrong(place_of(error.source()), std::string(error.description()));
-    }
+    const auto parsed = file_.parse();
+    if (!parsed) return tl::unexpected(parsed.error());
+    const toml::table& root = *parsed;
     if (auto fine = known_keys(root, {"name", "description", "claims", "relations", "relations_per_case", "group",
                                       "covering", "unexpressed"});
         !fine)
@@ -78,28 +75,11 @@ class TomlSuite {
 
  private:
   Unexpected wrong(Place place, std::string message, std::string hint = {}) const {
-    return Unexpected(Error{ErrorKind::input, std::move(message), path_, place.line, place.column,
-                            source_line(place.line), std::move(hint)});
-  }
-
-  std::string source_line(int number) const {
-    std::size_t begin = 0;
-    for (int i = 1; i < number && begin != std::string_view::npos; ++i) {
-      begin = toml_.find('\n', begin);
-      if (begin != std::string_view::npos) ++begin;
-    }
-    if (number < 1 || begin >= toml_.size()) return {};
-    return std::string(toml_.substr(begin, std::min(toml_.find('\n', begin), toml_.size()) - begin));
+    return file_.wrong_at(place.line, place.column, std::move(message), std::move(hint));
   }
 
   Expected<void> known_keys(const toml::table& table, const std::vector<std::string>& names) const {
-    for (const auto& [key, value] : table) {
-      if (std::find(names.begin(), names.end(), key.str()) != names.end()) continue;
-      std::string hint = did_you_mean(key.str(), names);
-      if (hint.empty()) hint = fmt::format("one of: {}", fmt::join(names, ", "));
-      return wrong(place_of(key.source()), fmt::format("unknown key '{}'", key.str()), hint);
-    }
-    return {};
+    return file_.known_keys(table, "", names);
   }
 
   // A string or a list of strings.
@@ -462,8 +442,7 @@ class TomlSuite {
     return wrong(place, fmt::format("{}, in '{}'", parsed.error().message, line), parsed.error().hint);
   }
 
-  std::string_view toml_;
-  const std::string& path_;
+  TomlFile file_;
   const FileReader& read_;
   std::optional<std::vector<Feature>> claims_;  // of the whole suite, where a group has none of its own
   SuiteBuilder builder_;

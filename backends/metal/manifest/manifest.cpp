@@ -10,6 +10,7 @@
 #include <iterator>
 
 #include "backends/metal/manifest/names.h"
+#include "cases/toml_file.h"
 
 namespace attest::metal {
 namespace {
@@ -48,16 +49,15 @@ std::vector<std::string> words(const Rows& rows, F&& name_of) {
 
 class ManifestReader {
  public:
-  ManifestReader(std::string_view toml, const std::string& path) : toml_(toml) { manifest_.path = path; }
+  ManifestReader(std::string_view toml, const std::string& path) : file_(toml, path), text_of_file_(toml) {
+    manifest_.path = path;
+  }
 
   Expected<Manifest> read(std::string source) {
-    toml::table root;
-    try {
-      root = toml::parse(toml_, manifest_.path);
-    } catch (const toml::parse_error& error) {
-      return wrong(error.source(), std::string(error.description()));
-    }
-    manifest_.text = toml_;
+    const auto parsed = file_.parse();
+    if (!parsed) return Unexpected(parsed.error());
+    const toml::table& root = *parsed;
+    manifest_.text = text_of_file_;
     manifest_.source = std::move(source);
     manifest_.tile = manifest_.chunks = Expression::constant(1);
     manifest_.contract.eps_exp = 0x1p-21;
@@ -74,31 +74,10 @@ class ManifestReader {
   using Fine = Expected<void>;
 
   Unexpected wrong(const toml::source_region& at, std::string message, std::string hint = {}) const {
-    return wrong_at(static_cast<int>(at.begin.line), static_cast<int>(at.begin.column), std::move(message),
-                    std::move(hint));
+    return file_.wrong(at, std::move(message), std::move(hint));
   }
-  Unexpected wrong_at(int line, int column, std::string message, std::string hint) const {
-    return Unexpected(
-        Error{ErrorKind::input, std::move(message), manifest_.path, line, column, source_line(line), std::move(hint)});
-  }
-  std::string source_line(int number) const {
-    std::size_t begin = 0;
-    for (int i = 1; i < number && begin != std::string_view::npos; ++i) {
-      begin = toml_.find('\n', begin);
-      if (begin != std::string_view::npos) ++begin;
-    }
-    if (number < 1 || begin >= toml_.size()) return {};
-    return std::string(toml_.substr(begin, std::min(toml_.find('\n', begin), toml_.size()) - begin));
-  }
-
   Fine known_keys(const toml::table& table, const std::string& where, const std::vector<std::string>& names) const {
-    for (const auto& [key, value] : table) {
-      if (std::find(names.begin(), names.end(), key.str()) != names.end()) continue;
-      std::string hint = did_you_mean(key.str(), names);
-      if (hint.empty()) hint = fmt::format("one of: {}", fmt::join(names, ", "));
-      return wrong(key.source(), fmt::format("{}unknown key '{}'", where.empty() ? "" : where + ": ", key.str()), hint);
-    }
-    return {};
+    return file_.known_keys(table, where.empty() ? "" : where + ": ", names);
   }
   Unexpected no_such(const toml::node& at, const std::string& key, std::string_view what, std::string_view word,
                      const std::vector<std::string>& known) const {
@@ -137,9 +116,8 @@ class ManifestReader {
     if (!node.is_string()) return wrong(node.source(), fmt::format("{} is a number or an expression in quotes", key));
     auto parsed = Expression::parse(std::string_view(node.as_string()->get()).substr(skip), names);
     if (parsed) return parsed;
-    const auto& begin = node.source().begin;
-    return wrong_at(static_cast<int>(begin.line), static_cast<int>(begin.column + skip) + parsed.error().column,
-                    fmt::format("{}: {}", key, parsed.error().message), parsed.error().hint);
+    return file_.wrong(node.source(), fmt::format("{}: {}", key, parsed.error().message), parsed.error().hint,
+                       static_cast<int>(skip) + parsed.error().column);
   }
   // "u32 n_q * 2"
   Expected<Scalar> scalar(const toml::node& node, const std::string& key, const std::vector<std::string>& names) const {
@@ -466,7 +444,8 @@ class ManifestReader {
     return {};
   }
 
-  std::string_view toml_;
+  TomlFile file_;
+  std::string_view text_of_file_;
   Manifest manifest_;
 };
 
