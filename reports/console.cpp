@@ -101,7 +101,7 @@ std::string ConsoleReporter::coverage() const {
     std::string line = fmt::format("{}: {} of {} judged", shortened(row.backend, options_.width / 3), row.cases_judged,
                                    count_of(row.cases, "case", "cases"));
     if (row.rows_judged > 0) {
-      line += fmt::format("; rows: {} of {} judged, {} confirmed by the scalar oracle", row.rows_judged, row.rows,
+      line += fmt::format("; rows: {} of {} judged, {} by both references", row.rows_judged, row.rows,
                           row.rows_confirmed);
     }
     if (blind != row.counts.end()) line += fmt::format("; {} BLIND", blind->second);

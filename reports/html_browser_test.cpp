@@ -11,6 +11,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "reports/history/comparison_page.h"
 #include "reports/html_page.h"
 #include "reports/synthetic_run.h"
 
@@ -39,9 +40,12 @@ class Browser : public testing::Test {
     std::filesystem::remove(page_, none);
   }
 
-  // What browser.mjs says to the page of `file` after the steps; null where it failed.
   nlohmann::json look(const RecordFile& file, const std::vector<std::string>& steps) {
-    std::ofstream(page_, std::ios::binary) << html_page(file);
+    return look(html_page(file), steps);
+  }
+  // What browser.mjs says to the page after the steps; null where it failed.
+  nlohmann::json look(const std::string& page, const std::vector<std::string>& steps) {
+    std::ofstream(page_, std::ios::binary) << page;
     std::string command = fmt::format("node '{}/reports/html/browser.mjs' '{}'", ATTEST_SOURCE_DIR, page_.string());
     for (const auto& step : steps) command += fmt::format(" '{}'", step);
     FILE* pipe = popen(command.c_str(), "r");
@@ -99,6 +103,57 @@ TEST_F(Browser, FilterMatrixAndFailuresLeadToTheVerdicts) {
   EXPECT_EQ(values[4], fmt::format("verdicts {}", file.verdicts.size() / 2));  // the backend that passes all
   EXPECT_EQ(values[5], true);
   EXPECT_EQ(values[6], false);
+}
+
+TEST_F(Browser, AFailureShowsWhereItSits) {
+  const auto said =
+      look(synthetic_file(),
+           {"document.getElementById(\"query\").value = \"n_kv=518\"; refresh(); show(\"failures\"); const box = "
+            "[...document.querySelectorAll(\"#failures details\")].find((b) => b.textContent.includes(\"mask\")); "
+            "box.open = "
+            "true; new Promise((done) => setTimeout(() => done(box.querySelectorAll(\"canvas.map\").length), 100))",
+            "box.querySelector(\".errormap\").textContent",
+            // The last cell of the first row is far over budget, the first cell of the second was not judged.
+            "const pen = box.querySelector(\"canvas.map\").getContext(\"2d\"); const at = (x, y) => "
+            "[...pen.getImageData(x, y, 1, 1).data].join(); at(60, 2) !== at(2, 2) && at(60, 2) !== at(30, 2)"});
+  ASSERT_TRUE(said.is_object());
+  EXPECT_EQ(said["problems"], nlohmann::json::array());
+  EXPECT_EQ(said["values"][0], 2);
+  EXPECT_THAT(said["values"][1].get<std::string>(),
+              testing::AllOf(HasSubstr("heads down, queries across"), HasSubstr("2 of 6 cells over budget"),
+                             HasSubstr("a cell is 2 heads x 8 queries"), HasSubstr("comes back every 64")));
+  EXPECT_EQ(said["values"][2], true);
+}
+
+TEST_F(Browser, ASweepOpensOnItsCurve) {
+  RecordFile file = synthetic_file();
+  file.runs[0].command = "attest sweep --line 'flash_attn_ext' --axis 'n_q=1..64:log'";
+  const auto said = look(file, {"current + \" \" + picks.axis", "document.querySelectorAll(\"#curve svg\").length"});
+  ASSERT_TRUE(said.is_object());
+  EXPECT_EQ(said["values"][0], "curve n_q");
+  EXPECT_EQ(said["values"][1], 1);
+}
+
+TEST_F(Browser, AComparisonDrawsItsPlotsAndNamesWhatChanged) {
+  RecordFile old = synthetic_file(), now = old;
+  now.name = "new.jsonl";
+  now.verdicts[0].verdict = Verdict::FAIL;
+  now.verdicts[0].err_over_b = 50;
+  const auto a = brief(old), b = brief(now);
+  ASSERT_TRUE(a && b);
+  const auto comparison = compare_runs(*a, *b, {});
+  ASSERT_TRUE(comparison);
+  const auto said = look(comparison_page(*comparison, *a, *b, {}),
+                         {"document.title", "document.getElementById(\"status\").textContent",
+                          "document.querySelectorAll(\"#plots canvas\").length",
+                          "document.querySelector(\"#groups code\").textContent", "page.points.line.length"});
+  ASSERT_TRUE(said.is_object());
+  EXPECT_EQ(said["problems"], nlohmann::json::array());
+  EXPECT_EQ(said["values"][0], "attest: new.jsonl against run.jsonl");
+  EXPECT_EQ(said["values"][1], "1 new-failure");
+  EXPECT_EQ(said["values"][2], 3);
+  EXPECT_THAT(said["values"][3].get<std::string>(), HasSubstr("n_kv=512"));
+  EXPECT_EQ(said["values"][4], old.verdicts.size());
 }
 
 TEST_F(Browser, AHundredThousandVerdictsAreStillOnePage) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 #include <unordered_map>
 
 #include "reports/history/comparison_text.h"
@@ -38,7 +39,7 @@ std::string number(double value) {
   return out;
 }
 
-std::string side(const BriefRun& run) {
+std::string side(const BriefRun& run, const std::set<std::string>& compared) {
   const RunHeader& h = run.header;
   std::string facts = fmt::format("{}, seed {}", h.suite.empty() ? "single cases" : "suite " + h.suite, h.seed);
   for (const auto& [label, value] :
@@ -47,6 +48,7 @@ std::string side(const BriefRun& run) {
   }
   List builds;
   for (std::size_t i = 0; i < h.backends.size(); ++i) {
+    if (!compared.contains(h.backends[i])) continue;
     builds.add(json_text(h.backends[i] + (i < h.build_ids.size() ? ": " + h.build_ids[i] : "")));
   }
   return List('{').add("name", json_text(run.name)).add("facts", json_text(facts)).add("builds", builds.text()).text();
@@ -152,10 +154,15 @@ std::string comparison_page(const Comparison& comparison, const BriefRun& a, con
   measure("rms", [](const BriefVerdict& v) { return was_judged(v.verdict) ? std::sqrt(v.nmse) : NAN; });
   measure("cpu", [](const BriefVerdict& v) { return v.cpu_s; });
 
+  std::set<std::string> in_a, in_b;
+  for (const auto& [x, y] : comparison.backends) {
+    in_a.insert(x);
+    in_b.insert(y);
+  }
   const auto same_bits = comparison.bits_known - static_cast<std::int64_t>(comparison.of(Change::bits).size());
   const std::string data =
       List('{')
-          .add("sides", List().add(side(a)).add(side(b)).text())
+          .add("sides", List().add(side(a, in_a)).add(side(b, in_b)).text())
           .add("warnings", warnings.text())
           .add("backends", backends.text())
           .add("changes", changes.text())

@@ -35,7 +35,11 @@ std::string ratio_text(const BriefVerdict& v) {
   return fmt::format("{}{:.3g}", v.err_over_b_is_bound ? "<=" : "", v.err_over_b);
 }
 
-std::string percent(double a, double b) { return fmt::format("{:+.0f} %", 100 * (b / a - 1)); }
+std::string percent(double a, double b) {
+  return b >= 3 * a ? fmt::format("x {:.3g}", b / a) : fmt::format("{:+.0f} %", 100 * (b / a - 1));
+}
+
+std::string seconds(double s) { return s < 0.1 ? fmt::format("{:.3g} ms", 1000 * s) : duration(s); }
 
 class Teller {
  public:
@@ -134,8 +138,8 @@ std::string Teller::said(Change change, const Pair& pair) {
       return fmt::format("x {:.3g}: err/B {} -> {}, NMSE {:.2g} -> {:.2g}", growth(*pair.a, *pair.b),
                          ratio_text(*pair.a), ratio_text(*pair.b), pair.a->nmse, pair.b->nmse);
     case Change::slower:
-      return fmt::format("{}: {} -> {} of CPU time", percent(pair.a->cpu_s, pair.b->cpu_s), duration(pair.a->cpu_s),
-                         duration(pair.b->cpu_s));
+      return fmt::format("{}: {} -> {} of CPU time", percent(pair.a->cpu_s, pair.b->cpu_s), seconds(pair.a->cpu_s),
+                         seconds(pair.b->cpu_s));
     case Change::new_failure:
     case Change::other_failure:
       return fmt::format("err/B {}{}", ratio_text(*pair.b),
@@ -196,8 +200,8 @@ std::string Teller::times() const {
   for (const PathTime& t : comparison_.times) {
     if (!t.slower) continue;
     text += fmt::format("\n{}{} as a whole: {}, {} -> {} of CPU time over {}\n", t.backend,
-                        t.path.empty() ? "" : ", path " + t.path, percent(t.a_s, t.b_s), duration(t.a_s),
-                        duration(t.b_s), count_of(t.cases, "case", "cases"));
+                        t.path.empty() ? "" : ", path " + t.path, percent(t.a_s, t.b_s), seconds(t.a_s), seconds(t.b_s),
+                        count_of(t.cases, "case", "cases"));
   }
   return text;
 }

@@ -3,7 +3,7 @@ const page = JSON.parse(document.getElementById("data").textContent);
 const number = (value) => (typeof value === "number" ? value : value === "inf" ? Infinity : value === "-inf" ? -Infinity : NaN);
 const byId = (id) => document.getElementById(id);
 const kSigns = { "new-failure": ["--bad", "cross"], "other-failure": ["--bad", "cross"], excused: ["--known", "cross"], coverage: ["--warn", "ring"],
-  error: ["--warn", "up"], bits: ["--blind", "dot"], slower: ["--warn", "ring"], fixed: ["--pass", "ring"], "": ["--soft", "dot"] };
+  error: ["--warn", "up"], bits: ["--blind", "dot"], slower: ["--warn", "square"], fixed: ["--pass", "ring"], "": ["--soft", "dot"] };
 
 function drawHead() {
   const regressions = page.changes.filter((c) => c.regression && c.count);
@@ -26,9 +26,11 @@ function scatter(title, unit, a, b, factor) {
   if (!usable.length) return null;
   let low = Infinity, high = -Infinity;
   for (const i of usable) { low = Math.min(low, number(a[i]), number(b[i])); high = Math.max(high, number(a[i]), number(b[i])); }
-  const e0 = Math.floor(Math.log10(low)), e1 = Math.max(e0 + 1, Math.ceil(Math.log10(high)));
-  const X = (v) => left + ((Math.log10(v) - e0) / (e1 - e0)) * (width - left - right);
-  const Y = (v) => base - ((Math.log10(v) - e0) / (e1 - e0)) * (base - top);
+  // Nine decades at most: what is smaller lies on the edge.
+  const e1 = Math.ceil(Math.log10(high) + 1e-9), e0 = Math.min(e1 - 1, Math.max(e1 - 9, Math.floor(Math.log10(low))));
+  const part = (v) => Math.max(0, (Math.log10(v) - e0) / (e1 - e0));
+  const X = (v) => left + part(v) * (width - left - right);
+  const Y = (v) => base - part(v) * (base - top);
   const scale = window.devicePixelRatio || 1;
   const canvas = el("canvas", { width: width * scale, height: height * scale, style: `width:${width}px;height:${height}px;max-width:100%`, role: "img", "aria-label": `${title}: ${usable.length} cases, A across, B up` });
   const pen = canvas.getContext("2d");
@@ -45,7 +47,7 @@ function scatter(title, unit, a, b, factor) {
   pen.save(); pen.translate(14, (top + base) / 2); pen.rotate(-Math.PI / 2); pen.fillText(`B: ${unit}`, 0, 0); pen.restore();
   const low10 = 10 ** e0, high10 = 10 ** e1;
   const line = (by, dash) => { pen.setLineDash(dash); pen.strokeStyle = css("--ink"); pen.beginPath(); pen.moveTo(X(low10), Math.min(base, Y(low10 * by))); pen.lineTo(X(Math.min(high10, high10 / by)), Y(Math.min(high10, high10))); pen.stroke(); pen.setLineDash([]); };
-  pen.save(); pen.beginPath(); pen.rect(left, top, width - left - right, base - top); pen.clip();
+  pen.save(); pen.beginPath(); pen.rect(left - 5, top, width - left - right + 5, base - top + 5); pen.clip();
   line(1, []); line(factor, [4, 4]);
   const order = [...usable].sort((i, j) => (page.points.change[i] >= 0) - (page.points.change[j] >= 0));
   for (const i of order) {
@@ -57,6 +59,7 @@ function scatter(title, unit, a, b, factor) {
     pen.beginPath();
     if (sign === "cross") { pen.moveTo(x - 4, y - 4); pen.lineTo(x + 4, y + 4); pen.moveTo(x + 4, y - 4); pen.lineTo(x - 4, y + 4); pen.stroke(); }
     else if (sign === "ring") { pen.arc(x, y, 4, 0, 7); pen.stroke(); }
+    else if (sign === "square") { pen.strokeRect(x - 3.5, y - 3.5, 7, 7); }
     else if (sign === "up") { pen.moveTo(x, y - 5); pen.lineTo(x + 4.5, y + 3.5); pen.lineTo(x - 4.5, y + 3.5); pen.fill(); }
     else { pen.arc(x, y, word ? 2.4 : 1.7, 0, 7); pen.fill(); }
   }
@@ -76,7 +79,7 @@ function drawPlots() {
   const p = page.points;
   const plots = [scatter("Error over budget", "err/B", p.ratio_a, p.ratio_b, page.grown), scatter("Root mean square error", "sqrt(NMSE)", p.rms_a, p.rms_b, page.grown), scatter("CPU time", "seconds", p.cpu_a, p.cpu_b, 1 + page.slower)].filter(Boolean);
   const signs = [...new Set(p.change)].filter((c) => c >= 0).sort((x, y) => x - y).map((c) => page.changes[c].word);
-  const marks = { cross: "\u00d7", ring: "\u25cb", up: "\u25b2", dot: "\u2022" };
+  const marks = { cross: "\u00d7", ring: "\u25cb", square: "\u25a1", up: "\u25b2", dot: "\u2022" };
   byId("plots").replaceChildren(el("h2", {}, "A against B"), el("p", { class: "legend" }, signs.map((word) => el("span", { style: `color:var(${kSigns[word][0]})` }, `${marks[kSigns[word][1]]} ${word}`)), el("span", {}, "\u2022 unchanged"),
     page.sampled ? `${page.points.line.length.toLocaleString("en")} of ${page.common.toLocaleString("en")} cases are drawn: what changed, and an even choice of the rest` : ""), el("div", { class: "plots" }, plots),
     page.times.length ? el("div", { class: "scroll" }, el("table", {}, el("thead", {}, el("tr", {}, ["backend", "path", "cases", "A, CPU s", "B, CPU s", "change"].map((h, k) => el("th", { scope: "col", class: k > 1 ? "num" : "" }, h)))),
