@@ -49,7 +49,7 @@ class Reader {
     }
   }
 
-  Expected<std::vector<ManifestCase>> read(std::string_view text) {
+  Expected<std::vector<ManifestCase>> read_manifest(std::string_view text) {
     toml::table root;
     try {
       root = toml::parse(text, file_);
@@ -392,7 +392,7 @@ class Reader {
 }  // namespace
 
 Expected<std::vector<ManifestCase>> parse_manifest(std::string_view toml, const std::string& file) {
-  return Reader(toml, file).read(toml);
+  return Reader(toml, file).read_manifest(toml);
 }
 
 Expected<std::vector<ManifestCase>> load_manifest(const std::string& path) {

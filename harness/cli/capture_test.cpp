@@ -97,7 +97,8 @@ TEST(Shrink, GoesOnFromItsStateAndAppendsToACorpusOnce) {
 }
 
 TEST(Shrink, MutantsComeDownToFourKeysAndTwiceToTheSameLine) {
-  const Shrunk once = shrink(kMutantFailures[2]), twice = shrink(kMutantFailures[2]), other = shrink(kMutantFailures[5]);
+  const Shrunk once = shrink(kMutantFailures[2]), twice = shrink(kMutantFailures[2]),
+               other = shrink(kMutantFailures[5]);
   EXPECT_GE(once.before, 12);
   EXPECT_LE(once.left, 4) << once.line;
   EXPECT_LE(other.left, 4) << other.line;

@@ -6,7 +6,11 @@ const drawn = new Set();
 
 const quoted = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : "'" + text.replaceAll("'", "'\\''") + "'");
 const relation = (i) => { const broken = page.records[i]?.relations_broken ?? []; return broken.length ? `--relations ${broken[0]} ` : ""; };
-const repro = (i) => `attest run ${page.repro_options ? page.repro_options + " " : ""}${relation(i)}-b ${quoted(textAt("backend", i))} --case ${quoted(textAt("line", i))}`;
+const repro = (i) => {
+  const options = page.repro_options ? page.repro_options + " " : "", backend = textAt("backend", i), source = page.records[i]?.source;
+  if (source) return `attest check ${options}${source}${backend === "file" ? "" : " -b " + quoted(backend)}`;
+  return `attest run ${options}${relation(i)}-b ${quoted(backend)} --case ${quoted(textAt("line", i))}`;
+};
 async function copy(text, button) {
   let done = true;
   try { await navigator.clipboard.writeText(text); } catch {

@@ -9,14 +9,14 @@
 // With a scheduler of your own: ggml_backend_sched_set_eval_callback(sched, dump_flash_attn, &dump).
 #pragma once
 
+#include <ggml-backend.h>
+#include <ggml.h>
+
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <string>
 #include <vector>
-
-#include <ggml-backend.h>
-#include <ggml.h>
 
 struct FlashAttnDump {
   FlashAttnDump(std::string directory, int most) : dir(std::move(directory)), left(most) {}

@@ -1,4 +1,4 @@
-"""Writes every call of torch.nn.functional.scaled_dot_product_attention as .safetensors and a manifest for `attest check`.
+"""Writes calls of torch's scaled_dot_product_attention as .safetensors and a manifest for `attest check`.
 
     import dump_sdpa
     dump_sdpa.start("captured", most=8)   # before the model runs
