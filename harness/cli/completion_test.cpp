@@ -129,6 +129,29 @@ TEST(Zsh, TakesTheScript) {
   EXPECT_EQ(ended.err, "");
 }
 
+// A terminal with zsh in it and TAB pressed; what stands on the line then comes back.
+TEST(Zsh, CompletesWhatAnOptionTakes) {
+  if (shell("command -v zsh").code != 0) GTEST_SKIP() << "needs zsh";
+  const ScratchDir dir;
+  const std::string script = dir.file("script", with_attest_on_path(R"(
+zmodload zsh/zpty || exit 9
+export PATH
+zpty s "PS1='> ' TERM=dumb zsh -f -i"
+zpty -w s "unsetopt zle_bracketed_paste; autoload -Uz compinit; compinit -u -d $1; source <(attest completion zsh); echo rea''dy"
+zpty -r -m s text '*ready*'
+for line in 'attest run --suite mus' 'attest run --orac' 'attest run -b eig' 'attest list backe'; do
+  # What TAB leaves is quoted and printed by the shell itself, which takes keys only after it has completed.
+  zpty -w -n s "$line"$'\t\C-a'"print -r -- 'line: "$'\C-e'"!'"$'\n'
+  zpty -r -m s text $'*\nline: *!*' && print -r -- "${${text##*$'\n'line: }%%!*}"
+done
+zpty -d s
+)"));
+  const Ended ended = shell("timeout 60 zsh -f " + script + " " + (dir.path() / "dump").string());
+  EXPECT_EQ(ended.code, 0) << ended.err;
+  EXPECT_THAT(lines_of(ended.out), ElementsAre("attest run --suite museum", "attest run --oracle",
+                                               "attest run -b eigen:f", "attest list backends"));
+}
+
 TEST(ManPage, HasEveryVerbAndOptionAndNoFaults) {
   const Ended page = attest({"completion", "man"});
   ASSERT_EQ(page.code, 0);

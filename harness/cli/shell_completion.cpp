@@ -128,10 +128,11 @@ std::string zsh_text(std::string_view text) {
   return out;
 }
 
+// A blank in front keeps _arguments from putting words of its own before those here.
 std::string zsh_action(const OptionText& option) {
   switch (option.kind) {
     case ValueKind::suite:
-      return fmt::format("_attest_suites {}", fmt::join(option.words, " "));
+      return fmt::format(" _attest_suites {}", fmt::join(option.words, " "));
     case ValueKind::words:
     case ValueKind::op:
     case ValueKind::relation:
@@ -143,7 +144,7 @@ std::string zsh_action(const OptionText& option) {
     case ValueKind::text:
       return " ";
     default:
-      return fmt::format("_attest_listed {}", listing_of(option.kind));
+      return fmt::format(" _attest_listed {}", listing_of(option.kind));
   }
 }
 
