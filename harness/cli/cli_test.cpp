@@ -367,6 +367,16 @@ TEST(Output, ThatCannotBeWrittenIsExitCode3) {
 
 // ---- the Metal simulator
 
+TEST(Output, ListingThatCouldNotBeWrittenIsExitThree) {
+  for (const char* verb : {"list mutants", "list axes", "show 'flash_attn_ext d=64 n_head=2 n_q=1 n_kv=64 kv=f16'"}) {
+    const Ended full = shell("'" + attest_executable().string() + "' " + verb + " > /dev/full");
+    EXPECT_EQ(full.code, 3) << verb;
+    EXPECT_EQ(full.err, "attest: error: cannot write standard output: No space left on device\n") << verb;
+  }
+  const Ended closed = shell("{ sleep 0.2; '" + attest_executable().string() + "' list mutants; echo $? >&2; } | true");
+  EXPECT_EQ(closed.err, "attest: error: cannot write standard output: Broken pipe\n3\n");
+}
+
 TEST(Race, OurKernelsHaveNoneInAnyOrder) {
   const Ended race = attest({"race", "--case", "flash_attn_ext d=64 n_q=2 n_kv=600 kv=f16", "--orders", "4"});
   EXPECT_EQ(race.code, 0) << race.out << race.err;

@@ -40,8 +40,8 @@ class Consumer : public ::testing::Test {
               "cmake_minimum_required(VERSION 3.25)\nproject(consumer NONE)\nenable_testing()\n"
               "find_package(attest 0.1 CONFIG REQUIRED)\n" +
                   suites);
-    return shell("cmake -S " + (dir_.path() / "project").string() + " -B " + build().string() +
-                 " -DCMAKE_PREFIX_PATH=" + prefix().string() + " " + options);
+    return shell("cmake -G '" ATTEST_GENERATOR "' -S " + (dir_.path() / "project").string() + " -B " +
+                 build().string() + " -DCMAKE_PREFIX_PATH=" + prefix().string() + " " + options);
   }
 
   Ended ctest(const std::string& options) {
@@ -147,7 +147,8 @@ TEST_F(Consumer, IsToldWhatIsWrongWithASuiteWhenItConfigures) {
 TEST_F(Consumer, TestsItsOwnKernelThroughTheInstalledHeaders) {
   const std::string example = (prefix() / "share/doc/attest/example").string();
   const Ended built =
-      shell("cmake -S " + example + " -B " + build().string() + " -DCMAKE_PREFIX_PATH=" + prefix().string() +
+      shell("cmake -G '" ATTEST_GENERATOR "' -S " + example + " -B " + build().string() +
+            " -DCMAKE_PREFIX_PATH=" + prefix().string() +
             " -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS='-O1 -Wall -Wextra -Wshadow -Wconversion -Werror'"
             " && cmake --build " +
             build().string());

@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 
 #include <atomic>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 
@@ -83,6 +84,20 @@ int usage_error(const CLI::App& app, const CLI::ParseError& error) {
   return kUsage;
 }
 
+// What a verb returns, unless its words did not all reach standard output: a listing cut short is no listing.
+int whole(const Verb& verb) {
+  int code = kOk, error = 0;
+  try {
+    code = verb();
+  } catch (const std::system_error& failed) {  // fmt::print
+    error = failed.code().value();
+  }
+  if (std::fflush(stdout) != 0 && error == 0) error = errno;
+  if (error == 0) return code;
+  return report(Error{
+      ErrorKind::harness, "cannot write standard output: " + std::generic_category().message(error), {}, 0, 0, {}, {}});
+}
+
 int main(int argc, char** argv) {
   const std::vector<std::string> words(argv + 1, argv + argc);
   if (!words.empty() && words[0] == kSubjectVerb) {
@@ -144,7 +159,7 @@ int main(int argc, char** argv) {
   }
   if (parse_only) return kOk;
   for (const auto& [name, verb] : verbs) {
-    if (app.got_subcommand(name)) return verb();
+    if (app.got_subcommand(name)) return whole(verb);
   }
   return kUsage;
 }
