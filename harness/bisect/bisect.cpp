@@ -33,7 +33,8 @@ Answer turned(Answer answer) {
 
 class Bisector {
  public:
-  Bisector(const BisectQuestion& question, History& history, const BisectOptions& options, BisectListener& listener)
+  Bisector(const BisectQuestion& question, BisectHistory& history, const BisectOptions& options,
+           BisectListener& listener)
       : question_(question), when_(question.when), history_(history), options_(options), listener_(listener) {
     if (!options.cache.empty()) store_.emplace(options.cache / "verdicts", kVerdictBytes);
   }
@@ -66,7 +67,7 @@ class Bisector {
 
   const BisectQuestion& question_;
   Predicate when_;
-  History& history_;
+  BisectHistory& history_;
   const BisectOptions& options_;
   BisectListener& listener_;
   std::optional<BlobStore> store_;
@@ -350,7 +351,7 @@ Expected<Measurement> measure_specimen(const BisectQuestion& question, const Spe
   return m;
 }
 
-Expected<BisectOutcome> bisect(const BisectQuestion& question, History& history, const BisectOptions& options,
+Expected<BisectOutcome> bisect(const BisectQuestion& question, BisectHistory& history, const BisectOptions& options,
                                BisectListener& listener) {
   return Bisector(question, history, options, listener).run();
 }

@@ -77,7 +77,7 @@ struct BisectOutcome {
 };
 
 // Errors: kind harness where a step cannot be had for a reason that is not its own (no network, full disk).
-Expected<BisectOutcome> bisect(const BisectQuestion& question, History& history, const BisectOptions& options,
+Expected<BisectOutcome> bisect(const BisectQuestion& question, BisectHistory& history, const BisectOptions& options,
                                BisectListener& listener);
 
 // The backend a specimen is asked through: the question's with `variant`, or its plug-in file with the question's

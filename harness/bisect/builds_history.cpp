@@ -75,7 +75,7 @@ std::vector<std::string> short_names(const std::vector<fs::path>& paths) {
 
 }  // namespace
 
-Expected<std::unique_ptr<History>> builds_history(const std::vector<std::string>& paths) {
+Expected<std::unique_ptr<BisectHistory>> builds_history(const std::vector<std::string>& paths) {
   if (paths.size() < 2) return input_error("bisect builds needs at least two builds, oldest first");
   std::vector<fs::path> real;
   for (const std::string& path : paths) {

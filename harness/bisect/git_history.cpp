@@ -30,7 +30,7 @@ std::string first_error_in(const fs::path& log) {
   return "";
 }
 
-class GitHistory final : public History {
+class GitHistory final : public BisectHistory {
  public:
   GitHistory(GitQuestion question, fs::path state, std::unique_ptr<Sink> lock, Step older, Step newer, Git git)
       : question_(std::move(question)),
@@ -291,7 +291,7 @@ bool leaves(const fs::path& path) {
 
 }  // namespace
 
-Expected<std::unique_ptr<History>> git_history(const GitQuestion& question, const fs::path& state) {
+Expected<std::unique_ptr<BisectHistory>> git_history(const GitQuestion& question, const fs::path& state) {
   if (question.ggml.empty() == question.plugin.empty()) {
     return input_error("say what the build makes: --ggml SUBDIR or --plugin FILE");
   }

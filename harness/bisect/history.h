@@ -46,9 +46,9 @@ struct Bracket {
   std::vector<Step> candidates;  // the first one like the newer end is among these, oldest first; the last one is known
 };
 
-class History {
+class BisectHistory {
  public:
-  virtual ~History() = default;
+  virtual ~BisectHistory() = default;
 
   virtual std::string describe() const = 0;  // "7 releases of @node-llama-cpp/linux-x64, 3.14.2 .. 3.16.2"
   virtual Step older() const = 0;
@@ -79,7 +79,7 @@ class History {
 };
 
 // A history whose steps are all known and in line; what they are is left to derived classes.
-class LinearHistory : public History {
+class LinearHistory : public BisectHistory {
  public:
   Step older() const override { return steps_.front(); }
   Step newer() const override { return steps_.back(); }
@@ -101,7 +101,7 @@ class LinearHistory : public History {
 
 // Builds that lie on this machine: ggml build directories and plug-in files, oldest first. Errors (input): fewer than
 // two, one that is not there or is named twice.
-Expected<std::unique_ptr<History>> builds_history(const std::vector<std::string>& paths);
+Expected<std::unique_ptr<BisectHistory>> builds_history(const std::vector<std::string>& paths);
 // One path per line, relative to the file's directory; empty lines and what follows a # do not count.
 Expected<std::vector<std::string>> read_list(const std::filesystem::path& file);
 
@@ -111,8 +111,8 @@ Expected<std::vector<std::string>> read_list(const std::filesystem::path& file);
 struct NpmQuestion {
   std::string package, older, newer;
 };
-Expected<std::unique_ptr<History>> npm_history(const NpmQuestion& question, const std::filesystem::path& cache,
-                                               const Obtain& how);
+Expected<std::unique_ptr<BisectHistory>> npm_history(const NpmQuestion& question, const std::filesystem::path& cache,
+                                                     const Obtain& how);
 
 // Commits of a git repository, built one by one in a work tree of their own below `state`; git's bisect chooses them.
 struct GitQuestion {
@@ -121,6 +121,6 @@ struct GitQuestion {
   std::string build;                   // for sh, in the work tree
   std::filesystem::path ggml, plugin;  // what it makes, relative to the work tree; one of them is empty
 };
-Expected<std::unique_ptr<History>> git_history(const GitQuestion& question, const std::filesystem::path& state);
+Expected<std::unique_ptr<BisectHistory>> git_history(const GitQuestion& question, const std::filesystem::path& state);
 
 }  // namespace attest

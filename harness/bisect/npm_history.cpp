@@ -253,7 +253,8 @@ Expected<std::size_t> position(const std::vector<std::string>& versions, const s
 
 }  // namespace
 
-Expected<std::unique_ptr<History>> npm_history(const NpmQuestion& question, const fs::path& cache, const Obtain& how) {
+Expected<std::unique_ptr<BisectHistory>> npm_history(const NpmQuestion& question, const fs::path& cache,
+                                                     const Obtain& how) {
   if (cache.empty()) {
     return harness_error("there is no place to keep packages", "set ATTEST_CACHE_DIR");
   }

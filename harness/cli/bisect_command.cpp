@@ -71,7 +71,8 @@ fs::path log_of(const fs::path& cache, const std::string& what) {
   return error ? fs::path() : dir / (fingerprint_of_text(what) + ".log");
 }
 
-int drive(const std::string& verb, const Asked& asked, History& history, BisectConsole& console, bool keep = true) {
+int drive(const std::string& verb, const Asked& asked, BisectHistory& history, BisectConsole& console,
+          bool keep = true) {
   console.open(verb, history);
   const auto outcome = bisect(asked.question, history, asked.options, console);
   if (!outcome) return report(outcome.error());

@@ -68,7 +68,7 @@ void BisectConsole::note(const std::string& line) {
   if (log_) static_cast<void>(log_->write(line + "\n"));
 }
 
-void BisectConsole::open(const std::string& verb, const History& history) {
+void BisectConsole::open(const std::string& verb, const BisectHistory& history) {
   say(fmt::format("attest bisect {}: {}", verb, history.describe()));
   say(labelled("line", text(question_.c)));
   name_width_ =
@@ -145,7 +145,7 @@ void BisectConsole::sides(const BisectOutcome& outcome) {
   if (!bad.measurement.record.detail.empty()) say(labelled("detail", bad.measurement.record.detail));
 }
 
-int BisectConsole::conclude(const BisectOutcome& outcome, History& history) {
+int BisectConsole::conclude(const BisectOutcome& outcome, BisectHistory& history) {
   erase_status();
   const std::string log = log_ ? log_path_.string() : "";
   const char* what = question_.find_fix ? "good" : "bad";

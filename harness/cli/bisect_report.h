@@ -19,13 +19,13 @@ class BisectConsole : public BisectListener {
   BisectConsole& operator=(const BisectConsole&) = delete;
 
   // What is asked of which history, before the ends are looked at.
-  void open(const std::string& verb, const History& history);
+  void open(const std::string& verb, const BisectHistory& history);
   void on_doing(const std::string& what) override;
   void on_premise(const StepReport& older, const StepReport& newer, const std::string& about) override;
   void on_left(const StepsLeft& left, double seconds) override;
   void on_step(const StepReport& step) override;
   // The first bad (good) step and what was seen on both sides of it, or why there is none. Returns the exit code.
-  int conclude(const BisectOutcome& outcome, History& history);
+  int conclude(const BisectOutcome& outcome, BisectHistory& history);
 
  private:
   void say(const std::string& line);   // on standard output and in the log
