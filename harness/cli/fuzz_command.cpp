@@ -38,7 +38,7 @@ struct FuzzArguments {
   std::vector<std::string> backends, ggml;
   std::string time, jsonl, save, corpus, max_memory, ledger, relations;
   std::uint64_t seed = 0;
-  std::int64_t cases = 0;
+  std::int64_t cases = 0, skip = 0;
   int jobs = 0;
   double max_flop = RandomOptions{}.max_flop;
   bool fail_fast = false, no_blindness = false;
@@ -203,6 +203,7 @@ int fuzz_verb(const FuzzArguments& a) {
   header.version = kVersion;
   header.command = fmt::format("attest fuzz --seed {}", a.seed);
   if (a.cases > 0) header.command += fmt::format(" --cases {}", a.cases);
+  if (a.skip > 0) header.command += fmt::format(" --skip {}", a.skip);
   header.suite = plan.suite;
   header.seed = a.seed;
   RunHeader joined_header = header;
@@ -211,8 +212,9 @@ int fuzz_verb(const FuzzArguments& a) {
   JoinedRuns joined(all, joined_header);
   const double start = steady_seconds();
   const auto time_left = [&] { return limit <= 0 || steady_seconds() - start < limit; };
-  std::size_t left = a.cases > 0 ? static_cast<std::size_t>(a.cases) : ~std::size_t{0};
   const std::size_t chunk = limit > 0 ? kTimedChunk : kChunk;
+  for (auto skip = static_cast<std::size_t>(a.skip); skip > 0;) skip -= source.next(std::min(skip, chunk)).size();
+  std::size_t left = a.cases > 0 ? static_cast<std::size_t>(a.cases) : ~std::size_t{0};
   bool stop = false;
   while (left > 0 && time_left() && !stop) {
     plan.cases = source.next(std::min(left, chunk));
@@ -225,7 +227,8 @@ int fuzz_verb(const FuzzArguments& a) {
     stop = summary->interrupted || summary->ruled < summary->selected;
   }
   joined.finish();
-  fmt::print("seed {}: the same cases again with --seed {}\n", a.seed, a.seed);
+  fmt::print("seed {}: the same cases again with --seed {}{}\n", a.seed, a.seed,
+             a.skip > 0 ? fmt::format(" --skip {}", a.skip) : "");
   if (!a.save.empty() && !failures.lines().empty()) {
     if (const auto saved = save_lines(a.save, failures.lines()); !saved) return report(saved.error());
   }
@@ -242,6 +245,9 @@ Verb add_fuzz(CLI::App& app) {
   fuzz->add_option("--cases", a->cases, "how many cases; with --time, whichever ends first")
       ->check(CLI::PositiveNumber);
   fuzz->add_option("--seed", a->seed, "which cases: the same seed gives the same ones, in the same order");
+  fuzz->add_option("--skip", a->skip,
+                   "leave out the first N cases of the seed: an earlier run, or another machine, has done them")
+      ->check(CLI::NonNegativeNumber);
   fuzz->add_option("--max-flop", a->max_flop, "size of the largest case")->check(CLI::PositiveNumber);
   fuzz->add_option("--jsonl", a->jsonl, "write the record of truth to this file, one verdict per line");
   add_history_options(*fuzz, a->history);

@@ -43,6 +43,21 @@ TEST(Fuzz, SeedAndNumberDetermineEveryRecord) {
   EXPECT_NE(one, records("other.jsonl", "2", "5"));
 }
 
+TEST(Fuzz, GoesOnWhereAnEarlierRunStopped) {
+  const ScratchDir dir;
+  const auto records = [&](const std::string& name, const std::string& skip, const std::string& cases) {
+    const std::string jsonl = dir.path() / name;
+    const Ended ended =
+        attest({"fuzz", "-b", "cpu:vec", "--seed", "4", "--skip", skip, "--cases", cases, "--jsonl", jsonl});
+    EXPECT_EQ(ended.code, 0) << ended.out << ended.err;
+    return verdicts_in(jsonl);
+  };
+  Verdicts parts = records("first.jsonl", "0", "40");
+  parts.merge(records("rest.jsonl", "40", "30"));
+  EXPECT_EQ(parts.size(), 70U);
+  EXPECT_EQ(parts, records("whole.jsonl", "0", "70"));
+}
+
 TEST(Fuzz, PastFailuresRunFirst) {
   const ScratchDir dir;
   const std::string line = "flash_attn_ext d=96 n_head=1 n_q=5 n_kv=21 kv=f16";
