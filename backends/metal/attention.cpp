@@ -34,7 +34,7 @@ AttentionArgs arguments(const AttentionInputs& in, const AttentionOptions& optio
   const auto narrow = [](std::int64_t n) { return static_cast<std::int32_t>(n); };
   AttentionArgs a{};
   a.q_nb1 = in.q.nb[1], a.q_nb2 = in.q.nb[2], a.q_nb3 = in.q.nb[3];
-  a.k_nb1 = in.k.nb[1], a.k_nb2 = in.k.nb[2], a.k_nb3 = in.k.nb[3];
+  a.k_nb0 = in.k.nb[0], a.k_nb1 = in.k.nb[1], a.k_nb2 = in.k.nb[2], a.k_nb3 = in.k.nb[3];
   a.v_nb1 = in.v.nb[1], a.v_nb2 = in.v.nb[2], a.v_nb3 = in.v.nb[3];
   a.mask_nb1 = in.mask.nb[1], a.mask_nb2 = in.mask.nb[2], a.mask_nb3 = in.mask.nb[3];
   a.n_q = narrow(p.n_q), a.n_kv = narrow(p.n_kv), a.n_head = narrow(p.n_head), a.n_seq = narrow(p.n_seq);
@@ -43,6 +43,7 @@ AttentionArgs arguments(const AttentionInputs& in, const AttentionOptions& optio
   a.seqs_per_kv = narrow(p.n_seq / p.n_seq_kv);
   a.mask_heads = in.mask.present() ? narrow(in.mask.ne[2]) : 1;
   a.mask_seqs = in.mask.present() ? narrow(in.mask.ne[3]) : 1;
+  a.k_block = narrow(info(p.k_type).block), a.k_block_bytes = narrow(info(p.k_type).block_bytes);
   a.splits = narrow(n_splits);
   a.keys_per_split = narrow((p.n_kv + n_splits - 1) / n_splits);
   a.scale = p.scale, a.softcap = p.softcap, a.vskip = options.vskip;
@@ -62,7 +63,8 @@ std::vector<FunctionConstantValue> constants(const AttentionInputs& in, const At
                                             {6, 'b', flag(p.softcap > 0)},
                                             {7, 'b', flag(p.max_bias > 0)},
                                             {8, 'b', flag(bytewise)},
-                                            {9, 'b', flag(options.vskip > 0)}};
+                                            {9, 'b', flag(options.vskip > 0)},
+                                            {10, 'b', flag(!in.k.contiguous_rows())}};
   if (options.mutant > 0) values.push_back({kMutantConstant, 'i', static_cast<double>(options.mutant)});
   return values;
 }
@@ -85,8 +87,8 @@ Support attention_support(const AttentionProblem& p) {
     if (d % 4 != 0 || d > kMaxHeadSize) return no(fmt::format("{} is no multiple of 4 up to {}", name, kMaxHeadSize));
   }
   const InputPlan plan = plan_inputs(p);
-  for (const TensorPlan* t : {&plan.q, &plan.k, &plan.v}) {
-    if (!t->shape.contiguous_rows()) return no("rows of Q, K and V must be contiguous");
+  for (const TensorPlan* t : {&plan.q, &plan.v}) {
+    if (!t->shape.contiguous_rows()) return no("rows of Q and V must be contiguous");
   }
   const std::int64_t most = std::numeric_limits<std::int32_t>::max();
   if (p.n_kv > most / 4 || p.n_q > most / 4 || p.n_head * p.n_seq > 65535) return no("sizes are counted in 32 bits");

@@ -37,13 +37,14 @@ bool aligned(const TensorView& t) {
   if (!t.present()) return true;
   const std::int64_t size = t.dtype == DType::f32 ? 4 : 2;
   bool fits = reinterpret_cast<std::uintptr_t>(t.data) % static_cast<std::uintptr_t>(size) == 0;
-  for (std::size_t i = 1; i < 4; ++i) fits = fits && t.nb[i] % size == 0;
+  for (std::size_t i = 0; i < 4; ++i) fits = fits && t.nb[i] % size == 0;
   return fits;
 }
 
 std::size_t span_bytes(const TensorShape& t) {
   if (t.elements() == 0) return 0;
-  std::int64_t bytes = row_bytes(t.dtype, t.ne[0]);
+  const DTypeInfo& storage = info(t.dtype);
+  std::int64_t bytes = (t.ne[0] / storage.block - 1) * t.nb[0] + storage.block_bytes;
   for (std::size_t i = 1; i < 4; ++i) bytes += (t.ne[i] - 1) * t.nb[i];
   return static_cast<std::size_t>(bytes);
 }

@@ -46,8 +46,8 @@ Dispatch plan_store(const TensorView& rows, const RowIndices& indices, const Mut
   Dispatch d;
   d.function = "set_rows";
   d.constants = {{8, 'b', flag(!aligned(rows) || !aligned(cache.view()) || !index_aligned)},
-                 {10, 'i', static_cast<double>(type_number(cache.dtype).value_or(0))},
-                 {11, 'b', flag(indices.i32)}};
+                 {20, 'i', static_cast<double>(type_number(cache.dtype).value_or(0))},
+                 {21, 'b', flag(indices.i32)}};
   d.arguments = {Argument::value(0, a), tensor_argument(1, rows),
                  Argument::of(2, indices.data, static_cast<std::size_t>(indices.bytes)),
                  Argument::output(3, cache.data, span_bytes(cache))};

@@ -1,5 +1,6 @@
 // Suite quick over our own kernels: everything passes, nothing is missing, and neither the number of slots nor the
 // process a backend runs in changes a verdict.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -11,6 +12,8 @@
 namespace attest::testing {
 namespace {
 
+using ::testing::AllOf;
+using ::testing::HasSubstr;
 using Words = std::vector<std::string>;
 
 const std::vector<std::string> kBackends{"cpu:vec", "cpu:tiled", "cpu:split"};
@@ -59,6 +62,24 @@ TEST(SuiteQuick, PassesOnTheMetalSimulator) {
   for (const auto& [key, record] : verdicts) {
     EXPECT_EQ(info(record.verdict).name, "PASS") << key.first << ": " << record.detail;
   }
+}
+
+// fused-sdpa's K, [h, d, n_kv]: what lies side by side there are keys, not the elements of one.
+TEST(MetalSimulator, ReadsTransposedKOfEveryType) {
+  const ScratchDir dir;
+  std::string lines;
+  for (const char* type : {"f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "iq4_nl", "q1_0", "q2_0"}) {
+    for (const char* n_q : {"1", "19"}) {
+      lines += fmt::format("flash_attn_ext d=128 n_head=4 n_head_kv=2 n_q={} n_kv=45 k={} v=f16 layout=0213+kt+cache:64 "
+                           "mask=causal poison=gaps:nan\n", n_q, type);
+    }
+  }
+  lines += "flash_attn_ext d=40 n_q=9 n_kv=33 kv=f32 layout=kt+offset:2 poison=end:nan\n";
+  const Ended ended = attest({"run", "--cases", dir.file("lines.txt", lines), "-b", "metal:sim"});
+  if (ended.code == 3 && ended.err.find("needs clang 19") != std::string::npos) GTEST_SKIP() << ended.err;
+  EXPECT_EQ(ended.code, 0) << ended.out << ended.err;
+  EXPECT_THAT(ended.out, HasSubstr("23 cases x 1 backend = 23 verdicts, all accounted for"));
+  EXPECT_THAT(ended.out, AllOf(HasSubstr("metal:sim       23       23 "), HasSubstr("no bad verdict")));
 }
 
 TEST(SuiteQuick, SlotsAndProcessesDoNotChangeARecord) {

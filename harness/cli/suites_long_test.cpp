@@ -40,9 +40,19 @@ TEST(Vskip, StaysInsideTheBoundOfWhatItDropsAtEveryThreshold) {
   EXPECT_EQ(ended.code, 0) << ended.out << ended.err;
 }
 
-TEST(MetalSimulator, PassesStandard) {
-  const Ended ended = attest({"run", "--suite", "standard", "-b", "metal:sim"});
+TEST(MetalSimulator, PassesStandardAndFusedSdpaWhole) {
+  for (const char* suite : {"standard", "fused-sdpa"}) {
+    const Ended ended = attest({"run", "--suite", suite, "-b", "metal:sim"});
+    EXPECT_EQ(ended.code, 0) << ended.out << ended.err;
+    EXPECT_THAT(ended.out, ::testing::Not(::testing::HasSubstr("UNSUPPORTED")));
+  }
+}
+
+// Lanes in step cost about nine times as much.
+TEST(MetalSimulator, PassesStandardInStep) {
+  const Ended ended = attest({"run", "--suite", "standard", "-b", "metal:sim,model=lockstep"});
   EXPECT_EQ(ended.code, 0) << ended.out << ended.err;
+  EXPECT_THAT(ended.out, ::testing::Not(::testing::HasSubstr("UNSUPPORTED")));
 }
 
 // Our Metal kernels are right by the memory model, not by luck.

@@ -12,6 +12,7 @@ constant bool FC_softcap [[function_constant(6)]];
 constant bool FC_slopes [[function_constant(7)]];    // ALiBi
 constant bool FC_bytewise [[function_constant(8)]];  // some tensor is not aligned to its elements
 constant bool FC_vskip [[function_constant(9)]];
+constant bool FC_k_apart [[function_constant(10)]];  // K's blocks do not lie side by side: K is transposed
 
 // The numbers of the storage types in FC_k_type and FC_v_type.
 enum StorageType {
@@ -96,6 +97,17 @@ inline float4 load4(device const uchar* row, int type, int i) {
       return load_f16(b) * float4(iq4_nl_values[n.x], iq4_nl_values[n.y], iq4_nl_values[n.z], iq4_nl_values[n.w]);
     }
   }
+}
+
+// The same of a row of K, wherever its blocks lie.
+inline float4 load4_k(constant AttentionArgs& a, device const uchar* row, int i) {
+  if (!FC_k_apart) return load4(row, FC_k_type, i);
+  if (a.k_block > 1) return load4(row + (a.k_nb0 - a.k_block_bytes) * (4 * i / a.k_block), FC_k_type, i);
+  device const uchar* p = row + a.k_nb0 * (4 * i);
+  device const uchar* r = p + 2 * a.k_nb0;
+  if (FC_k_type == type_f32) return float4(load_f32(p), load_f32(p + a.k_nb0), load_f32(r), load_f32(r + a.k_nb0));
+  if (FC_k_type == type_f16) return float4(load_f16(p), load_f16(p + a.k_nb0), load_f16(r), load_f16(r + a.k_nb0));
+  return as_type<float4>(uint4(load_u16(p), load_u16(p + a.k_nb0), load_u16(r), load_u16(r + a.k_nb0)) << 16);
 }
 
 inline device const uchar* k_row(constant AttentionArgs& a, device const uchar* k, int key, int head, int seq) {

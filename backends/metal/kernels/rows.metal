@@ -1,8 +1,8 @@
 // The ops beside attention: set_rows stores f32 rows into a cache of another type, soft_max works out the weights of
 // given scores. Both f32 throughout.
 
-constant int FC_cache_type [[function_constant(10)]];  // a StorageType
-constant bool FC_index_i32 [[function_constant(11)]];  // else 64 bits
+constant int FC_cache_type [[function_constant(20)]];  // a StorageType
+constant bool FC_index_i32 [[function_constant(21)]];  // else 64 bits
 
 inline void store_u16(device uchar* p, uint v) {
   if (FC_bytewise) {

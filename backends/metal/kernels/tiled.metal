@@ -9,12 +9,16 @@ constant constexpr int kMaxBlocks = 18;  // of 8 output columns per simdgroup: 5
 
 // 8 rows of K or V, columns [column, column + 64), as f32; rows and columns outside are 0, and so are rows that
 // `wanted` leaves out, whatever their bytes are.
-inline void stage_rows(threadgroup float* stage, device const uchar* rows, int64_t row_stride, int type, int count,
-                       uint wanted, int column, int columns, ushort lane) {
+inline void stage_rows(constant AttentionArgs& args, threadgroup float* stage, device const uchar* rows, bool of_k,
+                       int count, uint wanted, int column, int columns, ushort lane) {
+  const int64_t row_stride = of_k ? args.k_nb1 : args.v_nb1;
   for (int i = lane; i < 8 * kStageColumns / 4; i += 32) {
     const int row = i / (kStageColumns / 4), at = column + 4 * (i % (kStageColumns / 4));
     float4 value = float4(0.0f);
-    if (row < count && (wanted >> uint(row) & 1u) != 0 && at < columns) value = load4(rows + row_stride * row, type, at / 4);
+    if (row < count && (wanted >> uint(row) & 1u) != 0 && at < columns) {
+      device const uchar* from = rows + row_stride * row;
+      value = of_k ? load4_k(args, from, at / 4) : load4(from, FC_v_type, at / 4);
+    }
     threadgroup float* to = stage + row * kStageColumns + 4 * (i % (kStageColumns / 4));
     to[0] = value.x;
     to[1] = value.y;
@@ -73,7 +77,7 @@ kernel void attention_tiled(constant AttentionArgs& args [[buffer(0)]],
     simdgroup_float8x8 s = make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
     if (key < args.n_kv) {
       for (int column = 0; column < d_k8; column += kStageColumns) {
-        stage_rows(stage, k_row(args, k, key, head, seq), args.k_nb1, FC_k_type, args.n_kv - key, 255u, column, FC_d_k, lane);
+        stage_rows(args, stage, k_row(args, k, key, head, seq), true, args.n_kv - key, 255u, column, FC_d_k, lane);
         simdgroup_barrier(mem_flags::mem_threadgroup);
         for (int c = 0; c < kStageColumns && column + c < d_k8; c += 8) {
           simdgroup_float8x8 a, b;
@@ -119,7 +123,7 @@ kernel void attention_tiled(constant AttentionArgs& args [[buffer(0)]],
       simdgroup_float8x8 p;
       simdgroup_load(p, scores + keys, kKeys);
       for (int b = 0; b < own_count; b += kStageColumns / 8) {
-        stage_rows(stage, v_row(args, v, tile + keys, head, seq), args.v_nb1, FC_v_type, args.n_kv - tile - keys, wanted,
+        stage_rows(args, stage, v_row(args, v, tile + keys, head, seq), false, args.n_kv - tile - keys, wanted,
                    8 * (own_first + b), FC_d_v, lane);
         simdgroup_barrier(mem_flags::mem_threadgroup);
         for (int c = 0; c < kStageColumns / 8 && b + c < own_count; ++c) {

@@ -49,7 +49,7 @@ kernel void attention_vec(constant AttentionArgs& args [[buffer(0)]],
       float sum = 0.0f;
       if (key < end) {
         device const uchar* row = k_row(args, k, key, head, seq);
-        for (int i = lane % 4; i < d_k4; i += 4) sum += dot(shared_q[i], load4(row, FC_k_type, i));
+        for (int i = lane % 4; i < d_k4; i += 4) sum += dot(shared_q[i], load4_k(args, row, i));
       }
       sum += simd_shuffle_xor(sum, 1);
       sum += simd_shuffle_xor(sum, 2);
