@@ -71,7 +71,7 @@ std::string ConsoleReporter::table() const {
   const std::string head = fmt::format("{:<{}}  {:>7}  {:>7}  {:>9}  {:>9}  not PASS", "backend", widest, "cases",
                                        "PASS", "max err/B", "CPU s");
   const std::size_t last_column = head.size() - std::string_view("not PASS").size();
-  std::string text = "\n" + paint(kBold, head) + "\n";
+  std::string text = '\n' + paint(kBold, head) + "\n";
   for (const auto& row : tally_.backends()) {
     std::string others;
     bool bad = false;
@@ -113,7 +113,7 @@ std::string ConsoleReporter::coverage() const {
 // Nothing to know where all cases together take no time.
 std::string ConsoleReporter::slowest(const RunSummary& summary) const {
   if (!(summary.backend_cpu_s >= 1)) return "";
-  std::string text = "\n" + paint(kBold, "Slowest cases") + "\n";
+  std::string text = '\n' + paint(kBold, "Slowest cases") + "\n";
   for (const SlowCase& slow : tally_.slowest()) {
     const std::string head =
         fmt::format("{:>9}  {}  ", duration(slow.cpu_s), shortened(slow.backend, options_.width / 3));
@@ -148,7 +148,7 @@ std::string ConsoleReporter::group(const FailureGroup& g) const {
     title += ", mostly " + g.cause;
   }
   std::string text =
-      "\n" + paint(kRed, name) + "  " + wrapped(printable(title), options_.width, name.size() + 2) + "\n";
+      '\n' + paint(kRed, name) + "  " + wrapped(printable(title), options_.width, name.size() + 2) + "\n";
 
   if (!r.detail.empty()) text += labelled("detail", r.detail);
   if (!r.underlying.empty()) text += labelled("behind", r.underlying);
@@ -166,7 +166,7 @@ std::string ConsoleReporter::group(const FailureGroup& g) const {
 std::string ConsoleReporter::notes(Verdict verdict, std::string_view title) const {
   const auto groups = tally_.notes(verdict);
   if (groups.empty()) return "";
-  std::string text = "\n" + paint(kBold, title) + "\n";
+  std::string text = '\n' + paint(kBold, title) + "\n";
   for (std::size_t i = 0; i < std::min(groups.size(), options_.max_groups); ++i) {
     const NoteGroup& g = groups[i];
     const std::string head = fmt::format("{:>7}  {}  ", g.count, shortened(g.backend, options_.width / 3));
@@ -183,7 +183,7 @@ std::string ConsoleReporter::losses() const {
   const auto groups = tally_.losses();
   if (groups.empty()) return "";
   std::string text =
-      "\n" + paint(kBold, "Allowed by the stated contract, and far from the exact answer all the same") + "\n";
+      '\n' + paint(kBold, "Allowed by the stated contract, and far from the exact answer all the same") + "\n";
   for (std::size_t i = 0; i < std::min(groups.size(), options_.max_groups); ++i) {
     const LossGroup& g = groups[i];
     std::string what = g.loss == "overflow" ? "overflow to Inf or NaN"

@@ -94,7 +94,7 @@ std::string markdown_summary(const RecordFile& file, const std::string& repro_op
   } else if (tally.verdicts() > 0) {
     what = "no bad verdict";
   }
-  std::string out = fmt::format("### attest{}: {} in {}\n\n", header.suite.empty() ? "" : " " + cell(header.suite),
+  std::string out = fmt::format("### attest{}: {} in {}\n\n", header.suite.empty() ? "" : ' ' + cell(header.suite),
                                 what, count_of(tally.verdicts(), "verdict", "verdicts"));
   if (header.verdicts_expected > tally.verdicts()) {
     out += fmt::format("**{} of {} verdicts are missing from this record.**\n\n",

@@ -5,7 +5,7 @@
 set(ATTEST_WARNINGS -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Wnon-virtual-dtor)
 # GCC 12 warns falsely on `const char* + std::string&&` (GCC bug 105651).
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
-  list(APPEND ATTEST_WARNINGS -Wno-restrict)
+  list(APPEND ATTEST_WARNINGS -Wno-restrict -Wno-stringop-overflow)
 endif()
 if(ATTEST_WERROR)
   list(APPEND ATTEST_WARNINGS -Werror)
@@ -18,16 +18,40 @@ function(attest_compile_options target)
   target_include_directories(${target} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>)
 endfunction()
 
-# For code whose own speed does not matter, tests and the command line: a third less time to build.
+# For code whose own speed does not matter, tests and the command line: half the time to build.
 function(attest_compile_fast target)
-  target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
+  target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O0>)
 endfunction()
+
+# Headers that most sources include are parsed once for each of three sets of options: attest_precompiled for the rooms,
+# attest_precompiled_tests, attest_precompiled_cli. A missing #include goes unnoticed then; preset dev does without.
+function(attest_precompile name)
+  cmake_parse_arguments(PCH "FAST" "" "HEADERS;LIBRARIES" ${ARGN})
+  set(source ${PROJECT_BINARY_DIR}/generated/${name}.cpp)
+  file(CONFIGURE OUTPUT ${source} CONTENT "")
+  add_library(${name} OBJECT ${source})
+  attest_compile_options(${name})
+  if(PCH_FAST)
+    attest_compile_fast(${name})
+  endif()
+  target_link_libraries(${name} PRIVATE tl::expected fmt::fmt ${PCH_LIBRARIES})
+  target_precompile_headers(${name} PRIVATE
+    <algorithm> <array> <cmath> <cstring> <filesystem> <fstream> <functional> <map> <memory> <optional> <set> <span>
+    <string> <vector> <fmt/format.h> <tl/expected.hpp> ${PCH_HEADERS})
+endfunction()
+attest_precompile(attest_precompiled)
+attest_precompile(attest_precompiled_cli FAST HEADERS <CLI/CLI.hpp> LIBRARIES CLI11::CLI11)
+if(ATTEST_TESTS)
+  attest_precompile(attest_precompiled_tests FAST HEADERS <gmock/gmock.h> <gtest/gtest.h>
+    LIBRARIES GTest::gmock GTest::gtest)
+endif()
 
 function(attest_room name)
   cmake_parse_arguments(ROOM "" "" "SOURCES;DEPENDS;PRIVATE_DEPENDS" ${ARGN})
   add_library(attest_${name} STATIC ${ROOM_SOURCES})
   add_library(attest::${name} ALIAS attest_${name})
   attest_compile_options(attest_${name})
+  target_precompile_headers(attest_${name} REUSE_FROM attest_precompiled)
   target_link_libraries(attest_${name} PUBLIC tl::expected ${ROOM_DEPENDS} PRIVATE ${ROOM_PRIVATE_DEPENDS})
 endfunction()
 
@@ -59,10 +83,11 @@ function(attest_test name)
   add_executable(${name} ${TEST_SOURCES})
   attest_compile_options(${name})
   attest_compile_fast(${name})
+  target_precompile_headers(${name} REUSE_FROM attest_precompiled_tests)
   if(TEST_OWN_MAIN)
-    target_link_libraries(${name} PRIVATE ${TEST_DEPENDS} GTest::gmock GTest::gtest)
+    target_link_libraries(${name} PRIVATE ${TEST_DEPENDS} fmt::fmt GTest::gmock GTest::gtest)
   else()
-    target_link_libraries(${name} PRIVATE ${TEST_DEPENDS} GTest::gmock GTest::gtest_main)
+    target_link_libraries(${name} PRIVATE ${TEST_DEPENDS} fmt::fmt GTest::gmock GTest::gtest_main)
   endif()
   gtest_discover_tests(${name} TEST_PREFIX ${name}. DISCOVERY_TIMEOUT 60 NO_PRETTY_VALUES
     PROPERTIES LABELS ${TEST_LABEL} TIMEOUT ${TEST_TIMEOUT} SKIP_RETURN_CODE 77

@@ -224,7 +224,7 @@ std::string comparison_text(const Comparison& comparison, const BriefRun& a, con
   for (const std::string& warning : comparison.warnings) {
     text += "WARNING: " + wrapped(printable(warning), kWidth, 9) + "\n";
   }
-  text += "\n" + teller.table();
+  text += '\n' + teller.table();
   for (const ChangeInfo& change : all_changes()) text += teller.changes(change);
   text += teller.times();
   text += fmt::format("\n{} in both, {} in A alone, {} in B alone", count_of(comparison.common, "verdict", "verdicts"),
