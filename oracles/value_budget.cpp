@@ -215,7 +215,9 @@ void ValueBudget::element(std::size_t e, const QTerms& q, RowBudget& out) const 
   const double omega_out = c.omega_out * unit_;
   // Floors are in units of what is stored: weights below the row sum, or weights already divided by it.
   const double whole = c.p_normalised ? 1 : scores_.l;
-  const double p_floor = extra_ ? c.omega / whole * s.v_abs : c.omega / whole * n * s.most;
+  // Under a maximum that may lag by a factor of 256 a sum may reach that before it meets a factor too small for f32.
+  const double omega = c.lazy_rescale ? c.omega + 0xffp-126 : c.omega;
+  const double p_floor = extra_ ? omega / whole * s.v_abs : omega / whole * n * s.most;
   const double acc_floor = (n + r) * c.omega_acc / whole * unit_;
 
   // Equations 2 and 3.
@@ -242,7 +244,7 @@ void ValueBudget::element(std::size_t e, const QTerms& q, RowBudget& out) const 
   const double variances[] = {
       s.variance,
       q.variance,
-      square(c.u_p) / 3 * s.p_squared + (extra_ ? square(c.omega / whole) * s.v_squared : square(p_floor)),
+      square(c.u_p) / 3 * s.p_squared + (extra_ ? square(omega / whole) * s.v_squared : square(p_floor)),
       square(c.u_acc) / 3 *
               (s.n_squared + n_rescaled_[e] + (chunks + 2) * square(s.o) + (c.products_rounded ? s.product : 0)) +
           (n + r) * square(c.omega_acc / whole * unit_) / 3,

@@ -32,6 +32,17 @@ TEST(Mutants, QuickKillsEveryOneAndFlagsNoLegalVariant) {
   EXPECT_THAT(shell("cat '" + markdown + "'").out, HasSubstr("| rescale |"));
 }
 
+// Legal variants that were once flagged.
+TEST(Mutants, LegalVariantsKeepInsideTheirBudgets) {
+  // A sink far above every score: the sums meet a factor near the smallest f32 while their maximum lags.
+  const Ended ended = attest({"run", "--blindness", "off", "-b", "legal:lazy-rescale", "--case",
+                              "flash_attn_ext d_k=192 d_v=32 n_head=6 n_head_kv=1 n_q=42 n_kv=8 n_seq=3 kv=iq4_nl "
+                              "mask=causal+per-seq softcap=50 sinks=40 layout=mask-rows:41+left data=anti_aligned "
+                              "poison=mask-cols:previous:25 seed=445504"});
+  EXPECT_EQ(ended.code, 0) << ended.out << ended.err;
+  EXPECT_THAT(ended.out, HasSubstr("no bad verdict"));
+}
+
 // Sixteen lines of quick; suites_long_test judges by all of it.
 TEST(Mutants, OfTheMetalKernelsAreKilledByTheirLines) {
   const Ended ended =
