@@ -24,7 +24,7 @@ std::int64_t total_bytes(const AttentionProblem& problem) {
 }
 
 bool tiny(const AttentionProblem& problem) {
-  return problem.threads <= 1 && flop(problem) <= kTinyFlop && total_bytes(problem) <= kTinyBytes;
+  return flop(problem) <= kTinyFlop && total_bytes(problem) <= kTinyBytes;
 }
 
 }  // namespace

@@ -43,7 +43,7 @@ class Board {
   void failed(Error error);  // the harness could not go on
   bool stopping() const;
 
-  // A case with N threads holds N of the run's slots (all of them, if there are fewer) while it runs.
+  // A case holds slots_held() of the run's slots (all of them, if there are fewer) while it runs.
   void hold(int slots);
   void release(int slots);
 

@@ -17,6 +17,7 @@ constexpr double kBytesPerSecond = 1e9;  // generated, mapped, read
 constexpr double kBackendFlopPerSecond = 2e10;
 constexpr double kKeyFlopPerSecond = 4e9;
 constexpr double kKeySeconds = 1;  // a key that would take longer is worked out for a choice of rows
+constexpr double kThreadedFlop = 1e8;  // 5 ms of one core
 
 double total_bytes(const AttentionProblem& problem) {
   const InputPlan p = plan_inputs(problem);
@@ -35,6 +36,10 @@ double total_bytes(const AttentionProblem& problem) {
 double predicted_cost(const AttentionProblem& problem) {
   const double key = std::min(flop(problem) / kKeyFlopPerSecond, kKeySeconds);
   return kCaseSeconds + total_bytes(problem) / kBytesPerSecond + key + flop(problem) / kBackendFlopPerSecond;
+}
+
+int slots_held(const AttentionProblem& problem) {
+  return flop(problem) > kThreadedFlop ? std::max(problem.threads, 1) : 1;
 }
 
 double default_deadline(const AttentionProblem& problem, std::string_view backend) {

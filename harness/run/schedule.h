@@ -14,6 +14,10 @@ namespace attest {
 // tensors, the reference (bounded: large cases are judged on a choice of rows) and the backend.
 double predicted_cost(const AttentionProblem& problem);
 
+// Slots of a run that a case holds while it runs: as many as its backends have threads, where those are what takes the
+// time. With small cases most of it goes to the key and the comparison, which have one thread.
+int slots_held(const AttentionProblem& problem);
+
 // Seconds a backend may take for a case before it counts as hung, when no --timeout is given.
 // `backend`: simulators have twenty times as long, and a minute for the first run, which compiles.
 double default_deadline(const AttentionProblem& problem, std::string_view backend = {});

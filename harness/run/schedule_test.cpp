@@ -82,6 +82,18 @@ std::string refusal(std::string_view shard) {
   return parsed ? "" : parsed.error().text();
 }
 
+TEST(Schedule, OnlyLargeCasesHoldASlotForEveryThread) {
+  AttentionProblem p;
+  p.threads = 4;
+  p.n_kv = 64;
+  EXPECT_EQ(slots_held(p), 1);
+  p.n_q = 256;
+  p.n_kv = 32768;
+  EXPECT_EQ(slots_held(p), 4);
+  p.threads = 0;
+  EXPECT_EQ(slots_held(p), 1);
+}
+
 TEST(Shard, CountsFromZero) {
   EXPECT_EQ(*parse_shard("0/1"), (Shard{0, 1}));
   EXPECT_EQ(*parse_shard("7/8"), (Shard{7, 8}));

@@ -70,7 +70,7 @@ double Slot::deadline(std::size_t backend, const Case& c) const {
 void Slot::work() {
   for (auto cases = board_.take(); !cases.empty(); cases = board_.take()) {
     int slots = 1;
-    for (const Case* c : cases) slots = std::max(slots, c->problem.threads);
+    for (const Case* c : cases) slots = std::max(slots, slots_held(c->problem));
     board_.hold(slots);
     run_batch(cases);
     board_.release(slots);
