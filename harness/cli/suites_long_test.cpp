@@ -16,7 +16,7 @@ TEST_P(OurKernels, PassTheSuiteWhole) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Suites, OurKernels,
-                         ::testing::Values("standard", "models", "museum", "qwen3-tts", "vskip", "fused-sdpa",
+                         ::testing::Values("standard", "nightly", "models", "museum", "qwen3-tts", "vskip", "fused-sdpa",
                                            "split-kv"),
                          [](const auto& suite) {
                            std::string name = suite.param;

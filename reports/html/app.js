@@ -182,7 +182,9 @@ function maps(record) {
 }
 function drawFailures() {
   const groups = failureGroups();
-  byId("failures").replaceChildren(...(groups.length ? groups.map(groupBox) : [el("p", { class: "empty" }, state.shown.length ? "No bad verdict among what is shown." : "Nothing is shown: the filter matches no verdict.")]));
+  const boxes = groups.map(groupBox);
+  if (boxes.length) boxes[0].open = true;
+  byId("failures").replaceChildren(...(boxes.length ? boxes : [el("p", { class: "empty" }, state.shown.length ? "No bad verdict among what is shown." : "Nothing is shown: the filter matches no verdict.")]));
 }
 
 // ---- matrix, spread, curves ----
