@@ -20,12 +20,12 @@ std::size_t longest_line(const std::string& text) {
   return most;
 }
 
-// Below 20 s of CPU; longer runs take other seeds.
+// About 20 s of CPU; longer runs take other seeds.
 TEST(Fuzz, RandomCasesPassOnEveryKernelOfOurs) {
   const Ended ended =
-      attest({"fuzz", "-b", "cpu:vec", "-b", "cpu:tiled", "-b", "cpu:split", "--cases", "3000", "--seed", "20"});
+      attest({"fuzz", "-b", "cpu:vec", "-b", "cpu:tiled", "-b", "cpu:split", "--cases", "5000", "--seed", "20"});
   EXPECT_EQ(ended.code, 0) << ended.out << ended.err;
-  EXPECT_THAT(ended.out, HasSubstr("3000 cases x 3 backends = 9000 verdicts, all accounted for"));
+  EXPECT_THAT(ended.out, HasSubstr("5000 cases x 3 backends = 15000 verdicts, all accounted for"));
 }
 
 TEST(Fuzz, SeedAndNumberDetermineEveryRecord) {
