@@ -97,12 +97,24 @@ void BlobStore::store(std::string_view key, std::span<const std::byte> blob) {
   close(fd);
   if (written) fs::rename(temporary, path, error);
   if (!written || error) fs::remove(temporary, error);
-  stored_since_trim_ += blob.size();
-  if (stored_since_trim_ > max_bytes_ / 8) trim();
+  grew(blob.size());
+}
+
+void BlobStore::grew(std::uint64_t bytes) {
+  unmarked_ += bytes;
+  if (unmarked_ < kMark) return;
+  const std::string marks(unmarked_ / kMark, '.');
+  unmarked_ %= kMark;
+  const int fd = open((directory_ / kGrowth).c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  if (fd < 0) return;
+  struct stat status {};
+  const bool known = write_whole(fd, marks.data(), marks.size()) && fstat(fd, &status) == 0;
+  close(fd);
+  if (known && static_cast<std::uint64_t>(status.st_size) * kMark > max_bytes_ / 8) trim();
 }
 
 void BlobStore::trim() {
-  stored_since_trim_ = 0;
+  static_cast<void>(truncate((directory_ / kGrowth).c_str(), 0));
   struct File {
     fs::file_time_type used;
     std::uint64_t bytes;
@@ -125,7 +137,7 @@ void BlobStore::trim() {
   }
   std::sort(files.begin(), files.end(), [](const File& a, const File& b) { return a.used < b.used; });
   for (const File& file : files) {
-    if (total <= max_bytes_) break;
+    if (total <= max_bytes_ - max_bytes_ / 8) break;
     std::error_code one;
     if (fs::remove(file.path, one)) total -= file.bytes;
   }

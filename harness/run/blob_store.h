@@ -25,18 +25,24 @@ class BlobStore {
   std::optional<std::vector<std::byte>> load(std::string_view key) const;
   void store(std::string_view key, std::span<const std::byte> bytes);
 
-  // Removes the blobs longest unused until no more than max_bytes are left; whatever else lies in the directory is
-  // left alone. store() calls it now and then.
+  // Removes the blobs longest unused until an eighth of max_bytes is free; whatever else lies in the directory is left
+  // alone. store() calls it when all processes together have stored that much since.
   void trim();
 
   const std::filesystem::path& directory() const { return directory_; }
 
  private:
   std::filesystem::path path_of(std::string_view key) const;
+  void grew(std::uint64_t bytes);
 
   std::filesystem::path directory_;
   std::uint64_t max_bytes_;
-  std::uint64_t stored_since_trim_ = 0;
+
+  // A file that grows by a byte for every kMark bytes stored, whoever stores them; a process that stores anything
+  // counts for one at least.
+  static constexpr const char* kGrowth = "growth";
+  static constexpr std::uint64_t kMark = 64 << 10;
+  std::uint64_t unmarked_ = kMark - 1;
 };
 
 }  // namespace attest

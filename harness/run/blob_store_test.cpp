@@ -25,7 +25,7 @@ class BlobStoreTest : public ::testing::Test {
     std::vector<fs::path> found;
     if (!fs::exists(directory_)) return found;
     for (const auto& entry : fs::recursive_directory_iterator(directory_)) {
-      if (entry.is_regular_file()) found.push_back(entry.path());
+      if (entry.is_regular_file() && entry.path().parent_path() != directory_) found.push_back(entry.path());
     }
     return found;
   }
@@ -73,6 +73,17 @@ TEST_F(BlobStoreTest, StaysUnderItsCapAndKeepsWhatWasUsedLast) {
   EXPECT_LE(total, 10000U);
   EXPECT_TRUE(store.load("k29"));
   EXPECT_FALSE(store.load("k0"));
+}
+
+TEST_F(BlobStoreTest, ManyProcessesThatStoreLittleStayUnderTheCapToo) {
+  for (int i = 0; i < 100; ++i) BlobStore(directory_, 1 << 20).store("k" + std::to_string(i), blob(50000, i));
+  std::uintmax_t total = 0;
+  for (const auto& entry : fs::recursive_directory_iterator(directory_)) {
+    if (entry.is_regular_file()) total += entry.file_size();
+  }
+  EXPECT_LE(total, 1U << 20);
+  EXPECT_GE(total, 1U << 19);
+  EXPECT_TRUE(BlobStore(directory_, 1 << 20).load("k99"));
 }
 
 TEST_F(BlobStoreTest, TrimmingLeavesAloneWhatIsNotABlob) {
