@@ -108,40 +108,55 @@ class CaseSource {
   std::unordered_set<std::string> seen_;
 };
 
+// A file to which lines are appended that it does not have yet, each as soon as it is known: a soak may be killed.
+class SavedLines {
+ public:
+  static Expected<SavedLines> open(const std::string& path) {
+    SavedLines saved(path);
+    if (path.empty()) return saved;
+    std::ifstream in(path);
+    for (std::string line; std::getline(in, line);) saved.there_.insert(line);
+    saved.out_.open(path, std::ios::app);
+    if (!saved.out_) return saved.cannot_write();
+    return saved;
+  }
+  void add(const std::string& line) {
+    if (out_.is_open() && there_.insert(line).second) out_ << line << '\n' << std::flush;
+  }
+  Expected<void> check() const {
+    if (!out_) return cannot_write();
+    return {};
+  }
+
+ private:
+  explicit SavedLines(std::string path) : path_(std::move(path)) {}
+  Unexpected cannot_write() const { return harness_error(fmt::format("cannot write '{}'", path_)); }
+
+  std::string path_;
+  std::set<std::string> there_;
+  std::ofstream out_;
+};
+
 // Says failures when they happen, and keeps their lines.
 class FailureWatch : public RunListener {
  public:
-  explicit FailureWatch(Sink& out) : out_(&out) {}
+  FailureWatch(Sink& out, SavedLines saved) : out_(&out), saved_(std::move(saved)) {}
 
   void on_verdict(const VerdictRecord& record) override {
     if (!info(record.verdict).bad) return;
-    if (std::find(lines_.begin(), lines_.end(), record.line) == lines_.end()) lines_.push_back(record.line);
+    saved_.add(record.line);
     if (++failures_ > kShownFailures) return;
     static_cast<void>(out_->write(fmt::format(
         "{}{} {}\n    attest run {}-b {} --case {}\n", out_->is_terminal() ? "\r\x1b[K" : "", info(record.verdict).name,
         printable(record.detail), relation_words(record), shell_quoted(record.backend), shell_quoted(record.line))));
   }
-  const std::vector<std::string>& lines() const { return lines_; }
+  const SavedLines& saved() const { return saved_; }
 
  private:
   Sink* out_;
   int failures_ = 0;
-  std::vector<std::string> lines_;
+  SavedLines saved_;
 };
-
-// Appends the lines that the file does not have yet.
-Expected<void> save_lines(const std::string& path, const std::vector<std::string>& lines) {
-  std::set<std::string> there;
-  std::ifstream in(path);
-  for (std::string line; std::getline(in, line);) there.insert(line);
-  std::ofstream out(path, std::ios::app);
-  for (const auto& line : lines) {
-    if (there.insert(line).second) out << line << '\n';
-  }
-  out.flush();
-  if (!out) return harness_error(fmt::format("cannot write '{}'", path));
-  return {};
-}
 
 int fuzz_verb(const FuzzArguments& a) {
   double limit = a.cases > 0 ? 0 : kStandardSeconds;
@@ -183,7 +198,9 @@ int fuzz_verb(const FuzzArguments& a) {
   FdSink out = FdSink::standard_output(), err = FdSink::standard_error();
   ConsoleReporter console(out, {.color = wants_color(out), .repro_options = ggml_words(a.ggml)});
   ProgressReporter progress(err);
-  FailureWatch failures(err);
+  auto saved = SavedLines::open(a.save);
+  if (!saved) return report(saved.error());
+  FailureWatch failures(err, std::move(*saved));
   std::vector<RunListener*> listeners{&progress, &failures};
   std::unique_ptr<JsonlReporter> jsonl;
   if (!a.jsonl.empty()) {
@@ -229,9 +246,7 @@ int fuzz_verb(const FuzzArguments& a) {
   joined.finish();
   fmt::print("seed {}: the same cases again with --seed {}{}\n", a.seed, a.seed,
              a.skip > 0 ? fmt::format(" --skip {}", a.skip) : "");
-  if (!a.save.empty() && !failures.lines().empty()) {
-    if (const auto saved = save_lines(a.save, failures.lines()); !saved) return report(saved.error());
-  }
+  if (const auto whole = failures.saved().check(); !whole) return report(whole.error());
   return verdict_exit(joined.summary(), joined.header(), false);
 }
 

@@ -71,6 +71,23 @@ TEST(Fuzz, PastFailuresRunFirst) {
   EXPECT_EQ(verdicts.begin()->first.first, line);
 }
 
+TEST(Fuzz, SavesFailingLinesOnceAndSaysAtOnceThatItCannot) {
+  const ScratchDir dir;
+  const std::string saved = dir.path() / "failing.txt";
+  const auto fuzz = [](const std::string& file) {
+    return attest({"fuzz", "-b", "mutant:all-inf", "--cases", "3", "--seed", "5", "--save", file});
+  };
+  EXPECT_EQ(fuzz(saved).code, 1);
+  const std::string lines = shell("cat '" + saved + "'").out;
+  EXPECT_THAT(lines, HasSubstr("flash_attn_ext "));
+  EXPECT_EQ(fuzz(saved).code, 1);
+  EXPECT_EQ(shell("cat '" + saved + "'").out, lines);
+  const Ended wrong = fuzz("no/such/dir/failing.txt");
+  EXPECT_EQ(wrong.code, 3);
+  EXPECT_THAT(wrong.err, HasSubstr("no/such/dir/failing.txt"));
+  EXPECT_EQ(wrong.out, "");
+}
+
 TEST(Fuzz, TheLedgerHoldsForItToo) {
   const ScratchDir dir;
   dir.file("corpus/a.txt", "flash_attn_ext d=96 n_head=1 n_q=5 n_kv=21 kv=f16\n");
