@@ -421,6 +421,7 @@ void encode_blocks(DType type, const float* src, Byte* dst, std::int64_t n) {
 }
 
 void decode(DType type, const std::byte* source, float* dst, std::int64_t n) {
+  if (n == 0) return;  // nothing may have no address
   const auto* src = reinterpret_cast<const Byte*>(source);
   switch (type) {
     case DType::f32:
@@ -450,6 +451,7 @@ void decode(DType type, const std::byte* source, float* dst, std::int64_t n) {
 }
 
 void encode(DType type, const float* src, std::byte* destination, std::int64_t n) {
+  if (n == 0) return;
   auto* dst = reinterpret_cast<Byte*>(destination);
   switch (type) {
     case DType::f32:

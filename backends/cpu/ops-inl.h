@@ -50,6 +50,7 @@ double soft_max(const AttentionInputs& in, const MutableTensorView& out, const P
                 int threads) {
   const AttentionProblem& p = *in.problem;
   const std::int64_t n = p.n_kv;
+  if (n == 0) return 0.0;
   return parallel_for(threads, p.n_seq * p.n_head * p.n_q, [&](std::int64_t row, int) {
     const std::int64_t i = row % p.n_q, h = row / p.n_q % p.n_head, s = row / p.n_q / p.n_head;
     std::vector<float> z(static_cast<std::size_t>(n)), bias(static_cast<std::size_t>(2 * n));

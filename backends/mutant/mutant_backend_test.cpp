@@ -56,8 +56,8 @@ TEST(Mutants, EveryRowIsABackendOfThatNameAndNoneIsTwice) {
     ASSERT_NE(made, nullptr);
     EXPECT_EQ(made->name(), row.backend);
     EXPECT_FALSE(row.description.empty()) << row.backend;
-    const auto path = made->contract(AttentionProblem{}).path_name();
-    EXPECT_EQ(path, row.path) << row.backend;
+    const ArithmeticContract contract = made->contract(AttentionProblem{});
+    EXPECT_EQ(contract.path_name(), row.path) << row.backend;
   }
 }
 
