@@ -10,8 +10,6 @@ namespace attest {
 
 namespace {
 
-constexpr std::size_t kWidth = 100;
-
 // A mutant is to be killed, a legal variant is not.
 bool as_expected(const Suspect& s) { return s.kill.has_value() != s.legal; }
 
