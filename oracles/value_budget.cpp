@@ -183,13 +183,15 @@ ValueBudget::Sums ValueBudget::sums(std::size_t e) const {
   // |V - O| was formed in f32: up to one ulp of O short.
   s.score =
       sum(kScore) + scores_.rest_deviation * s.hull + scores_.sink_deviation * s.o + scores_.total_deviation * kU * s.o;
-  s.variance = sum(kVariance) * scores_.variance_unit + scores_.sink_variance * square(s.o);
-  s.n_squared = sum(kNSquared);
+  // Squares were formed and weighed in f32: what vanished there is at most this.
+  const double lost = static_cast<double>(row_.key.size()) * 0x1p-126 * (1 + 4 * square(s.most));
+  s.variance = (sum(kVariance) + lost) * scores_.variance_unit + scores_.sink_variance * square(s.o);
+  s.n_squared = sum(kNSquared) + lost;
   s.stagnation = sum(kStagnation) + scores_.rest_p * s.most;
   if (!extra_) return s;
   s.p_abs = sum(kPAbs) + 2 * scores_.rest_p * s.most + scores_.p_sink * s.o;
-  s.p_squared = sum(kPSquared) + square(scores_.p_sink * s.o);
-  s.product = sum(kProduct);
+  s.p_squared = sum(kPSquared) + lost + square(scores_.p_sink * s.o);
+  s.product = sum(kProduct) + lost;
   s.v_abs = sum(kVAbs) + rest * s.most;
   s.v_squared = sum(kVSquared) + rest * square(s.most);
   s.common = std::abs(sum(kCommon)) + scores_.rest_mask * s.hull;

@@ -41,6 +41,12 @@ TEST(Mutants, LegalVariantsKeepInsideTheirBudgets) {
                               "poison=mask-cols:previous:25 seed=445504"});
   EXPECT_EQ(ended.code, 0) << ended.out << ended.err;
   EXPECT_THAT(ended.out, HasSubstr("no bad verdict"));
+  // Outputs of 1e-24 of V: their squares are beyond f32.
+  const Ended small = attest({"run", "--blindness", "off", "-b", "legal:score-bf16", "--case",
+                              "flash_attn_ext d_k=96 d_v=64 n_head=16 n_head_kv=2 n_q=64 n_kv=2 k=iq4_nl v=q2_0 "
+                              "softcap=30 sinks=uniform layout=heads:4+pad:64 data=huge threads=3 seed=670071"});
+  EXPECT_EQ(small.code, 0) << small.out << small.err;
+  EXPECT_THAT(small.out, HasSubstr("no bad verdict"));
 }
 
 // Sixteen lines of quick; suites_long_test judges by all of it.
