@@ -188,6 +188,10 @@ double first_order_excess(double p, const Deviation& dev) {
   return p * (t < 1 ? expm1_above(t) : std::expm1(t));
 }
 
+// Keys at the softcap have one logit in f32, so one weight, and its roundings add up instead of cancelling: n equal terms
+// are off by up to n u / 2 together where the statistics expect 8 sqrt(n) u at most. A quarter of that may be theirs.
+constexpr double kAtCap = 0x1p-22, kMostAtCap = 4;
+
 }  // namespace
 
 ScoreBudget score_budget(const RowScores& row, const BudgetRules& rules) {
@@ -224,7 +228,7 @@ ScoreBudget score_budget(const RowScores& row, const BudgetRules& rules) {
 
   const Deviations deviations(rules, out);
   std::vector<Deviation> dev(n);
-  double below = 0, excess = 0, unsaturated = 0, largest_tie = 0;
+  double below = 0, excess = 0, unsaturated = 0, at_cap = 0, largest_tie = 0;
   for (std::size_t i = 0; i < n; ++i) {
     const double p = out.p[i], dphi = s.dphi.empty() ? 1.0 : s.dphi[i];
     const double tie = row.tie.empty() ? 0.0 : static_cast<double>(row.tie[i]);
@@ -235,6 +239,7 @@ ScoreBudget score_budget(const RowScores& row, const BudgetRules& rules) {
     below += weight_below(p, dev[i].d);
     excess += first_order_excess(p, dev[i]);
     unsaturated += p * dphi;
+    if (dphi < kAtCap) at_cap += p;
     largest_tie = std::max(largest_tie, tie);
     if (p > kNegligible) out.tie_shift = std::max(out.tie_shift, charged * dphi);
   }
@@ -251,7 +256,7 @@ ScoreBudget score_budget(const RowScores& row, const BudgetRules& rules) {
     out.inadmissible = Inadmissible::structured_data;
   else if (!(excess <= 0.25))
     out.inadmissible = Inadmissible::not_first_order;
-  else if (!(unsaturated >= 0.02 * out.key_weight))
+  else if (!(unsaturated >= 0.02 * out.key_weight) || !(at_cap * std::sqrt(static_cast<double>(n)) <= kMostAtCap))
     out.inadmissible = Inadmissible::softcap_saturated;
 
   // Weights of the second pass over V, in units that keep f32 away from overflow and underflow.
