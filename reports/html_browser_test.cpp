@@ -20,19 +20,21 @@ namespace {
 
 using testing::HasSubstr;
 
-bool found(const char* program) {
+bool found(const std::string& program) {
   return std::system(fmt::format("command -v '{}' >/dev/null 2>&1", program).c_str()) == 0;
 }
 
-const char* chromium() {
-  const char* named = std::getenv("ATTEST_CHROMIUM");
-  return named != nullptr ? named : "chromium";
+// Debian has a whole browser, and one without a window.
+std::string chromium() {
+  if (const char* named = std::getenv("ATTEST_CHROMIUM")) return named;
+  return found("chromium") ? "chromium" : "chromium-headless-shell";
 }
 
 class Browser : public testing::Test {
  protected:
   void SetUp() override {
-    if (!found("node") || !found(chromium())) GTEST_SKIP() << "needs node and chromium (Debian: nodejs chromium)";
+    if (!found("node") || !found(chromium()))
+      GTEST_SKIP() << "needs node and chromium (Debian: nodejs chromium-headless-shell)";
     page_ = std::filesystem::temp_directory_path() / fmt::format("attest_page_{}.html", getpid());
   }
   void TearDown() override {
@@ -46,7 +48,8 @@ class Browser : public testing::Test {
   // What browser.mjs says to the page after the steps; null where it failed.
   nlohmann::json look(const std::string& page, const std::vector<std::string>& steps) {
     std::ofstream(page_, std::ios::binary) << page;
-    std::string command = fmt::format("node '{}/reports/html/browser.mjs' '{}'", ATTEST_SOURCE_DIR, page_.string());
+    std::string command = fmt::format("ATTEST_CHROMIUM='{}' node '{}/reports/html/browser.mjs' '{}'", chromium(), ATTEST_SOURCE_DIR,
+                                      page_.string());
     for (const auto& step : steps) command += fmt::format(" '{}'", step);
     FILE* pipe = popen(command.c_str(), "r");
     std::string said;
