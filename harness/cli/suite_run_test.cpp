@@ -55,7 +55,6 @@ TEST(SuiteQuick, PassesOnTheMetalSimulator) {
   const ScratchDir dir;
   const std::string jsonl = dir.path() / "metal.jsonl";
   const Ended ended = attest({"run", "--suite", "quick", "-b", "metal:sim", "--jsonl", jsonl});
-  if (ended.code == 3 && ended.err.find("needs clang 19") != std::string::npos) GTEST_SKIP() << ended.err;
   EXPECT_EQ(ended.code, 0) << ended.out << ended.err;
   const Verdicts verdicts = verdicts_in(jsonl);
   EXPECT_EQ(verdicts.size(), quick_lines().size());
@@ -76,7 +75,6 @@ TEST(MetalSimulator, ReadsTransposedKOfEveryType) {
   }
   lines += "flash_attn_ext d=40 n_q=9 n_kv=33 kv=f32 layout=kt+offset:2 poison=end:nan\n";
   const Ended ended = attest({"run", "--cases", dir.file("lines.txt", lines), "-b", "metal:sim"});
-  if (ended.code == 3 && ended.err.find("needs clang 19") != std::string::npos) GTEST_SKIP() << ended.err;
   EXPECT_EQ(ended.code, 0) << ended.out << ended.err;
   EXPECT_THAT(ended.out, HasSubstr("23 cases x 1 backend = 23 verdicts, all accounted for"));
   EXPECT_THAT(ended.out, AllOf(HasSubstr("metal:sim       23       23 "), HasSubstr("no bad verdict")));
