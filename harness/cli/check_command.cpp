@@ -12,7 +12,6 @@
 #include "harness/cli/verdict_exit.h"
 #include "harness/version.h"
 #include "reports/console.h"
-#include "reports/jsonl.h"
 #include "reports/multi.h"
 #include "reports/text.h"
 
@@ -81,18 +80,11 @@ int check_verb(const CheckArguments& a) {
   };
 
   FdSink out = FdSink::standard_output();
-  std::string repro;
-  for (const auto& dir : a.ggml) repro += (repro.empty() ? "--ggml " : " --ggml ") + shell_quoted(dir);
-  ConsoleReporter console(out, {.color = wants_color(out), .repro_options = repro});
+  ConsoleReporter console(out, {.color = wants_color(out), .repro_options = ggml_words(a.ggml)});
   HeaderWatch watch;
   std::vector<RunListener*> listeners{&watch};
-  std::unique_ptr<JsonlReporter> jsonl;
-  if (!a.jsonl.empty()) {
-    auto opened = JsonlReporter::open(a.jsonl);
-    if (!opened) return report(opened.error());
-    jsonl = std::move(*opened);
-    listeners.push_back(jsonl.get());
-  }
+  const auto jsonl = add_jsonl(a.jsonl, listeners);
+  if (!jsonl) return report(jsonl.error());
   listeners.push_back(&console);
   MultiListener all(listeners);
   RunHeader header = machine_header();

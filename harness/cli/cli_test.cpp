@@ -86,6 +86,7 @@ INSTANTIATE_TEST_SUITE_P(
                       BadWords{{"run", "-o", "flash_attn"}, "did you mean 'flash_attn_ext'?"},
                       BadWords{{"run", "--relations", "gqa,row-alon"}, "did you mean 'row-alone'?"},
                       BadWords{{"run", "--max-memory", "5X"}, "e.g. 512M"},
+                      BadWords{{"run", "--max-memory", "1e30"}, "e.g. 512M"},
                       BadWords{{"run", "--debug", "gbd", "--case", kSmall}, "--debug"},
                       BadWords{{"run", "--debug", "gdb"}, "--case LINE"}, BadWords{{"list"}, "what"},
                       BadWords{{"list", "bakends"}, "did you mean 'backends'?"},

@@ -19,7 +19,6 @@
 #include "harness/cli/verdict_exit.h"
 #include "harness/version.h"
 #include "reports/console.h"
-#include "reports/jsonl.h"
 #include "reports/multi.h"
 #include "reports/progress.h"
 #include "reports/ruling_text.h"
@@ -202,13 +201,8 @@ int fuzz_verb(const FuzzArguments& a) {
   if (!saved) return report(saved.error());
   FailureWatch failures(err, std::move(*saved));
   std::vector<RunListener*> listeners{&progress, &failures};
-  std::unique_ptr<JsonlReporter> jsonl;
-  if (!a.jsonl.empty()) {
-    auto opened = JsonlReporter::open(a.jsonl);
-    if (!opened) return report(opened.error());
-    jsonl = std::move(*opened);
-    listeners.push_back(jsonl.get());
-  }
+  const auto jsonl = add_jsonl(a.jsonl, listeners);
+  if (!jsonl) return report(jsonl.error());
   const auto history = open_history(a.history);
   if (!history) return report(history.error());
   if (*history) listeners.push_back(history->get());

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "harness/backends.h"
+#include "reports/jsonl.h"
 #include "reports/text.h"
 
 namespace attest::cli {
@@ -37,7 +38,7 @@ Expected<std::uint64_t> bytes_of(const std::string& text, std::string_view optio
                         : unit == "M" || unit == "MiB" ? 0x1p20
                         : unit == "G" || unit == "GiB" ? 0x1p30
                                                        : 0;
-  if (factor == 0 || !(n > 0)) {
+  if (factor == 0 || !(n > 0 && n * factor < 0x1p63)) {
     return input_error(fmt::format("{} '{}' is not a size", option, text), "e.g. 512M or 4G");
   }
   return static_cast<std::uint64_t>(n * factor);
@@ -62,6 +63,14 @@ std::string ggml_words(const std::vector<std::string>& ggml) {
   std::string words;
   for (const auto& dir : ggml) words += (words.empty() ? "--ggml " : " --ggml ") + shell_quoted(dir);
   return words;
+}
+
+Expected<std::unique_ptr<RunListener>> add_jsonl(const std::string& path, std::vector<RunListener*>& listeners) {
+  if (path.empty()) return std::unique_ptr<RunListener>{};
+  auto opened = JsonlReporter::open(path);
+  if (!opened) return Unexpected(opened.error());
+  listeners.push_back(opened->get());
+  return std::unique_ptr<RunListener>(std::move(*opened));
 }
 
 void add_blindness_option(CLI::App& verb, bool& off) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,10 @@ void add_backend_options(CLI::App& verb, std::vector<std::string>& backends, std
 
 // "--ggml 'DIR'" for each: what a line that repeats a case needs besides.
 std::string ggml_words(const std::vector<std::string>& ggml);
+
+// Adds the record of truth, written to `path`, to the listeners: null where `path` is "". The caller keeps it.
+// Error (harness): the file cannot be opened.
+Expected<std::unique_ptr<RunListener>> add_jsonl(const std::string& path, std::vector<RunListener*>& listeners);
 
 // --blindness on|off, the same for every verb that judges.
 void add_blindness_option(CLI::App& verb, bool& off);

@@ -18,7 +18,6 @@
 #include "harness/cli/verbs.h"
 #include "harness/cli/verdict_exit.h"
 #include "harness/version.h"
-#include "reports/jsonl.h"
 #include "reports/multi.h"
 #include "reports/progress.h"
 #include "reports/text.h"
@@ -219,13 +218,8 @@ int sweep_verb(const SweepArguments& a) {
   FdSink err = FdSink::standard_error();
   ProgressReporter progress(err);
   std::vector<RunListener*> listeners{&progress};
-  std::unique_ptr<JsonlReporter> jsonl;
-  if (!a.jsonl.empty()) {
-    auto opened = JsonlReporter::open(a.jsonl);
-    if (!opened) return report(opened.error());
-    jsonl = std::move(*opened);
-    listeners.push_back(jsonl.get());
-  }
+  const auto jsonl = add_jsonl(a.jsonl, listeners);
+  if (!jsonl) return report(jsonl.error());
   FileReporter files(a.reports, ggml_words(a.ggml));
   if (a.reports.any()) listeners.push_back(&files);
   MultiListener all(listeners);
