@@ -97,6 +97,7 @@ RunHeader joined_header(const std::vector<RecordFile>& files) {
   }
   header.host = joined(files, [](const RunHeader& h) { return h.host; });
   header.cpu = joined(files, [](const RunHeader& h) { return h.cpu; });
+  header.id = joined(files, [](const RunHeader& h) { return h.id; });
   for (std::size_t i = 0; i < header.build_ids.size(); ++i) {
     header.build_ids[i] =
         joined(files, [&](const RunHeader& h) { return i < h.build_ids.size() ? h.build_ids[i] : ""; });

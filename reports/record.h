@@ -119,6 +119,7 @@ struct RunHeader {
   std::string selection;  // fingerprint of the whole selection: the same in all shards
   std::string options;    // what else bears on the verdicts, e.g. "rows=8 oracle=full"
   std::string commit;     // revision of the code under test, where somebody said so
+  std::string id;         // what tells this run from all others; records of older versions have none
   bool operator==(const RunHeader&) const = default;
 };
 std::string to_json(const RunHeader& header);

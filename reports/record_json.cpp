@@ -128,6 +128,7 @@ void visit(Archive& a, T& h) {
   a("selection", h.selection);
   a("options", h.options);
   a.optional("commit", h.commit);
+  a.optional("id", h.id);
 }
 
 // Written, never read back.

@@ -61,6 +61,31 @@ TEST_F(Db, ARecordIsAddedOnce) {
   EXPECT_THAT(told.out, AllOf(HasSubstr("1 case is bad"), HasSubstr("none: bad since its first verdict")));
 }
 
+TEST_F(Db, TwoRunsOfOneCommandAreTwoAndACommitIsNotDropped) {
+  const auto record = [&](const std::string& name, std::vector<std::string> more) {
+    const std::string jsonl = dir_.path() / name;
+    std::vector<std::string> words{"run", "-b", "cpu:vec", "--case", kLine, "--no-cache", "--jsonl", jsonl};
+    words.insert(words.end(), more.begin(), more.end());
+    EXPECT_EQ(attest(words).code, 0);
+    return jsonl;
+  };
+  const std::string good = record("g.jsonl", {"--commit", "good1"}), silent = record("s.jsonl", {});
+  const std::string bad = record("b.jsonl", {"--commit", "bad22"});
+  EXPECT_EQ(attest({"report", good, "--db", db_}).out, db_ + ": run 1\n");
+  EXPECT_EQ(attest({"report", bad, "--db", db_}).out, db_ + ": run 2\n");
+  EXPECT_THAT(attest({"history", "--db", db_}).out, AllOf(HasSubstr("good1"), HasSubstr("bad22")));
+  EXPECT_EQ(attest({"report", silent, "--db", db_}).out, db_ + ": run 3\n");
+  EXPECT_EQ(attest({"report", silent, "--db", db_, "--commit", "deadbeef"}).out,
+            db_ + ": run 3 (was there already), now of commit deadbeef\n");
+  EXPECT_THAT(attest({"history", "--db", db_}).out, HasSubstr("deadbeef"));
+  const Ended other = attest({"report", silent, "--db", db_, "--commit", "0ad4a86"});
+  EXPECT_EQ(other.code, 2);
+  EXPECT_THAT(other.err, HasSubstr("is of commit 'deadbeef', not '0ad4a86'"));
+  const Ended against = attest({"report", good, "--db", db_, "--commit", "0ad4a86"});
+  EXPECT_EQ(against.code, 2);
+  EXPECT_THAT(against.err, HasSubstr("the record says commit 'good1', --commit '0ad4a86'"));
+}
+
 TEST_F(Db, WhatIsNotThereIsNamedWithTheNearestWord) {
   const Ended nothing = attest({"history", "--db", db_});
   EXPECT_EQ(nothing.code, 2);

@@ -1,9 +1,11 @@
 #include "harness/cli/machine.h"
 
+#include <fmt/format.h>
 #include <sys/utsname.h>
 
 #include <ctime>
 #include <fstream>
+#include <random>
 #include <string>
 #ifdef __APPLE__
 #include <sys/sysctl.h>
@@ -41,7 +43,25 @@ RunHeader machine_header() {
   utsname system{};
   if (uname(&system) == 0) header.host = system.nodename;
   header.cpu = cpu_name();
+  std::random_device random;
+  header.id = fmt::format("{:08x}{:08x}", random(), random());
   return header;
+}
+
+std::string cpu_identity() {
+#ifdef __APPLE__
+  return cpu_name();
+#else
+  // Of the first processor; the other lines tell processors and moments apart.
+  std::ifstream info("/proc/cpuinfo");
+  std::string text;
+  for (std::string line; std::getline(info, line) && !line.empty();) {
+    for (const char* key : {"vendor_id", "cpu family", "model", "stepping", "flags", "CPU ", "Features"}) {
+      if (line.rfind(key, 0) == 0) text += line + "\n";
+    }
+  }
+  return text;
+#endif
 }
 
 }  // namespace attest::cli

@@ -41,7 +41,8 @@ Expected<void> import_record(const RecordFile& file, const std::string& db) {
   if (!history) return Unexpected(history.error());
   const auto imported = history->import(file);
   if (!imported) return Unexpected(imported.error());
-  fmt::print("{}: run {}{}\n", db, imported->run, imported->was_there ? " (was there already)" : "");
+  fmt::print("{}: run {}{}{}\n", db, imported->run, imported->was_there ? " (was there already)" : "",
+             imported->commit_given ? ", now of commit " + file.runs.front().commit : "");
   return {};
 }
 
@@ -49,7 +50,14 @@ int report_verb(const ReportArguments& a) {
   auto file = read_whole(a.files);
   if (!file) return report(file.error());
   if (!a.history.commit.empty()) {
-    for (RunHeader& run : file->runs) run.commit = a.history.commit;
+    for (RunHeader& run : file->runs) {
+      if (!run.commit.empty() && run.commit != a.history.commit) {
+        return report(input_error(fmt::format("the record says commit '{}', --commit '{}'", run.commit,
+                                              a.history.commit),
+                                  "--commit is for records that do not say").value());
+      }
+      run.commit = a.history.commit;
+    }
   }
   if (a.where.any() || !a.history.db.empty()) {
     auto written = write_reports(*file, a.where);

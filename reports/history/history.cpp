@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <memory>
+#include <tuple>
 
 #include "reports/history/migrations.h"
 
@@ -20,7 +21,7 @@ std::uint64_t as_unsigned(std::int64_t bits) { return static_cast<std::uint64_t>
 
 constexpr const char* kRunColumns =
     "id, started_utc, version, command, suite, seed, host, cpu, revision, selection, options, cases, "
-    "verdicts_expected, shard_index, shard_count, finished, interrupted";
+    "verdicts_expected, shard_index, shard_count, finished, interrupted, identity";
 
 constexpr const char* kVerdictColumns =
     "backend, case_id, verdict, underlying, path, suspect, detail, err_over_b, is_bound, nmse, max_abs, cpu_s, digest";
@@ -41,7 +42,23 @@ StoredRun stored_run(const Statement& row) {
   h.shard_count = static_cast<int>(integer());
   run.finished = integer() != 0;
   run.interrupted = integer() != 0;
+  h.id = text();
   return run;
+}
+
+// Whether a record is that of a stored run. Records without an id are told apart by what they say of themselves; backends
+// that only verdicts named stand behind those of the header.
+bool same_run(const RunHeader& stored, const RunHeader& h) {
+  const auto facts = [](const RunHeader& x) {
+    return std::tie(x.id, x.started_utc, x.host, x.command, x.selection, x.seed, x.options, x.shard_index,
+                    x.shard_count);
+  };
+  if (facts(stored) != facts(h) || stored.backends.size() < h.backends.size()) return false;
+  for (std::size_t i = 0; i < h.backends.size(); ++i) {
+    const std::string build = i < h.build_ids.size() ? h.build_ids[i] : "";
+    if (stored.backends[i] != h.backends[i] || stored.build_ids[i] != build) return false;
+  }
+  return true;
 }
 
 // A verdict's name out of the texts of the file: it may be of a newer attest.
@@ -98,11 +115,11 @@ Expected<std::int64_t> History::start(const RunHeader& header) {
 Expected<std::int64_t> History::insert_run(const RunHeader& h) {
   auto insert = connection_.prepare(
       "INSERT INTO runs(started_utc, version, command, suite, seed, host, cpu, revision, selection, options, cases, "
-      "verdicts_expected, shard_index, shard_count) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
+      "verdicts_expected, shard_index, shard_count, identity) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
   if (!insert) return Unexpected(insert.error());
   auto inserted = insert->run(h.started_utc, h.version, h.command, h.suite, as_signed(h.seed), h.host, h.cpu, h.commit,
                               h.selection, h.options, h.cases, h.verdicts_expected,
-                              static_cast<std::int64_t>(h.shard_index), static_cast<std::int64_t>(h.shard_count));
+                              static_cast<std::int64_t>(h.shard_index), static_cast<std::int64_t>(h.shard_count), h.id);
   if (!inserted) return Unexpected(inserted.error());
   const std::int64_t run = connection_.last_row_id();
   for (std::size_t i = 0; i < h.backends.size(); ++i) {
@@ -231,21 +248,25 @@ Expected<void> History::mark_finished(std::int64_t run, bool interrupted, double
       });
 }
 
-Expected<std::optional<std::int64_t>> History::find(const RunHeader& h) {
-  auto find = connection_.prepare(
-      "SELECT id FROM runs WHERE started_utc = ? AND host = ? AND command = ? AND selection = ? AND shard_index = ? "
-      "AND "
-      "shard_count = ? ORDER BY id LIMIT 1");
-  if (!find) return Unexpected(find.error());
-  find->bind(1, h.started_utc);
-  find->bind(2, h.host);
-  find->bind(3, h.command);
-  find->bind(4, h.selection);
-  find->bind(5, static_cast<std::int64_t>(h.shard_index));
-  find->bind(6, static_cast<std::int64_t>(h.shard_count));
-  const auto row = find->step();
-  if (!row) return Unexpected(row.error());
-  return *row ? std::optional(find->integer(0)) : std::nullopt;
+Expected<std::optional<StoredRun>> History::find(const RunHeader& header) {
+  auto stored = runs();
+  if (!stored) return Unexpected(stored.error());
+  for (StoredRun& run : *stored) {
+    if (same_run(run.header, header)) return std::optional(std::move(run));
+  }
+  return std::nullopt;
+}
+
+Expected<bool> History::settle_commit(const StoredRun& run, const std::string& commit) {
+  const std::string& known = run.header.commit;
+  if (commit.empty() || commit == known) return false;
+  if (!known.empty()) {
+    return input_error(
+        fmt::format("run {} of {} is of commit '{}', not '{}'", run.id, connection_.name(), known, commit));
+  }
+  return connection_.prepare("UPDATE runs SET revision = ? WHERE id = ?")
+      .and_then([&](Statement update) { return update.run(commit, run.id); })
+      .map([] { return true; });
 }
 
 Expected<History::Imported> History::import(const RecordFile& file) {
@@ -258,18 +279,20 @@ Expected<History::Imported> History::import(const RecordFile& file) {
     if (!known) return Unexpected(known.error());
     Imported imported;
     if (*known) {
-      const auto there = connection_.number(fmt::format("SELECT count(*) FROM verdicts WHERE run = {}", **known));
+      const std::int64_t run = (*known)->id;
+      const auto there = connection_.number(fmt::format("SELECT count(*) FROM verdicts WHERE run = {}", run));
       if (!there) return Unexpected(there.error());
-      imported = {**known, *there >= static_cast<std::int64_t>(file.verdicts.size())};
+      const auto settled = settle_commit(**known, header.commit);
+      if (!settled) return Unexpected(settled.error());
+      imported = {run, *there >= static_cast<std::int64_t>(file.verdicts.size()), *settled};
     } else {
       auto run = insert_run(header);
       if (!run) return Unexpected(run.error());
       imported.run = *run;
     }
-    if (imported.was_there) return imported;
-    auto done = insert_verdicts(imported.run, file.verdicts);
+    auto done = imported.was_there ? Expected<void>() : insert_verdicts(imported.run, file.verdicts);
     const bool complete = static_cast<std::int64_t>(file.verdicts.size()) >= header.verdicts_expected;
-    if (done && complete) done = mark_finished(imported.run, false, 0);
+    if (done && complete && !imported.was_there) done = mark_finished(imported.run, false, 0);
     if (done) done = transaction->commit();
     if (!done) return Unexpected(done.error());
     return imported;

@@ -41,13 +41,17 @@ class History {
   // Adds verdicts, all or none; one that is there already is replaced.
   Expected<void> append(std::int64_t run, std::span<const VerdictRecord> verdicts);
   Expected<void> finish(std::int64_t run, bool interrupted, double wall_s);
-  // The run with the same start, machine, command, selection and shard.
-  Expected<std::optional<std::int64_t>> find(const RunHeader& header);
+  // The run that the header is of: the same id; for records without one the same start, machine, command, selection,
+  // seed, options, shard and builds.
+  Expected<std::optional<StoredRun>> find(const RunHeader& header);
+  // Gives a run that has no commit this one: true. An input error where it has another one.
+  Expected<bool> settle_commit(const StoredRun& run, const std::string& commit);
 
   // A whole record, all or nothing.
   struct Imported {
     std::int64_t run = 0;
-    bool was_there = false;  // and nothing was added
+    bool was_there = false;    // and no verdict was added
+    bool commit_given = false;  // to a run that had none
   };
   Expected<Imported> import(const RecordFile& file);
 

@@ -16,20 +16,22 @@ HistoryReporter::HistoryReporter(History history, std::optional<RunHeader> resum
 
 void HistoryReporter::on_start(const RunHeader& header) {
   if (error_) return;
-  Expected<std::int64_t> run = 0;
+  RunHeader first = header;
   if (resumed_) {
-    const auto known = history_.find(*resumed_);
+    auto known = history_.find(*resumed_);
     if (!known) {
       error_ = known.error();
       return;
     }
-    RunHeader first = header;
-    first.started_utc = resumed_->started_utc;
-    first.host = resumed_->host;
-    run = *known ? Expected<std::int64_t>(**known) : history_.start(first);
-  } else {
-    run = history_.start(header);
+    if (*known) {
+      run_ = (*known)->id;
+      if (const auto settled = history_.settle_commit(**known, header.commit); !settled) error_ = settled.error();
+      return;
+    }
+    first = *resumed_;
+    if (first.commit.empty()) first.commit = header.commit;
   }
+  const auto run = history_.start(first);
   if (!run) {
     error_ = run.error();
   } else {

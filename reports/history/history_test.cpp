@@ -69,6 +69,7 @@ RunHeader header(std::string commit = "") {
 TEST_F(HistoryFile, EveryVerdictOfARunComesBackAsItWas) {
   SyntheticRun run = synthetic_run();
   run.header.commit = "0ad4a86";
+  run.header.id = "00112233445566ff";
   for (std::size_t i = 0; i < run.records.size(); i += 2) run.records[i].digest = fmt::format("{:016x}", ~i);
   {
     HistoryReporter reporter(open());
@@ -145,6 +146,59 @@ TEST_F(HistoryFile, ARecordIsImportedOnceAndAnUnfinishedOneIsCompleted) {
   ASSERT_EQ(history.runs()->size(), 1U);
   EXPECT_TRUE(history.runs()->front().finished);
   EXPECT_EQ(history.read(history.runs()->front())->verdicts.size(), 3U);
+}
+
+// Concurrent runs of one command agree in all that they say of themselves but the id.
+TEST_F(HistoryFile, RunsOfTheSameCommandInTheSameSecondAreTwo) {
+  History history = open();
+  RecordFile good{"good.jsonl", {header("good1")}, {verdict(0)}}, bad{"bad.jsonl", {header("bad22")}, {verdict(0)}};
+  good.runs[0].id = "1111111111111111";
+  bad.runs[0].id = "2222222222222222";
+  EXPECT_EQ(history.import(good)->run, 1);
+  const auto second = history.import(bad);
+  ASSERT_TRUE(second) << second.error().text();
+  EXPECT_FALSE(second->was_there);
+  EXPECT_EQ(second->run, 2);
+  EXPECT_EQ(history.import(good)->run, 1);
+  EXPECT_TRUE(history.import(bad)->was_there);
+}
+
+TEST_F(HistoryFile, RecordsWithoutAnIdAreToldApartByWhatTheySay) {
+  History history = open();
+  const RecordFile file{"run.jsonl", {header()}, {verdict(0)}};
+  ASSERT_TRUE(history.import(file));
+  EXPECT_TRUE(history.import(file)->was_there);
+  RecordFile seed = file, options = file, build = file;
+  seed.runs[0].seed = 7;
+  options.runs[0].options = "key-budget=0.1";
+  build.runs[0].build_ids = {"attest 0.1.0 (other)"};
+  std::int64_t next = 2;
+  for (const RecordFile* other : {&seed, &options, &build}) {
+    EXPECT_EQ(history.import(*other)->run, next++);
+    EXPECT_TRUE(history.import(*other)->was_there);
+  }
+}
+
+TEST_F(HistoryFile, ACommitIsGivenOnceAndNeverChanged) {
+  History history = open();
+  const auto file = [](const std::string& commit) { return RecordFile{"run.jsonl", {header(commit)}, {verdict(0)}}; };
+  ASSERT_FALSE(history.import(file(""))->commit_given);
+  const auto given = history.import(file("deadbeef"));
+  ASSERT_TRUE(given) << given.error().text();
+  EXPECT_TRUE(given->was_there && given->commit_given);
+  EXPECT_EQ(history.runs()->front().header.commit, "deadbeef");
+  EXPECT_FALSE(history.import(file(""))->commit_given);
+  EXPECT_FALSE(history.import(file("deadbeef"))->commit_given);
+  const auto other = history.import(file("0ad4a86"));
+  ASSERT_FALSE(other);
+  EXPECT_EQ(other.error().kind, ErrorKind::input);
+  EXPECT_THAT(other.error().text(), HasSubstr("is of commit 'deadbeef', not '0ad4a86'"));
+  EXPECT_EQ(history.runs()->size(), 1U);
+
+  HistoryReporter resumed(open(), header());
+  resumed.on_start(header("0ad4a86"));
+  ASSERT_FALSE(resumed.failed());
+  EXPECT_THAT(resumed.failed().error().text(), HasSubstr("is of commit 'deadbeef'"));
 }
 
 TEST_F(HistoryFile, AResumedRunTakesThePlaceOfItsFirstPart) {
@@ -333,7 +387,9 @@ TEST_F(HistoryFile, KeepsWhatAKilledWriterHadCommitted) {
   auto check = sqlite::Connection::open(path_, false)->prepare("PRAGMA integrity_check");
   ASSERT_TRUE(check && *check->step());
   EXPECT_EQ(check->text(0), "ok");
-  EXPECT_TRUE(history.import({"next.jsonl", {header("next")}, {verdict(0)}})) << "and the next writer goes on";
+  RunHeader next = header("next");
+  next.started_utc = "2026-01-02T03:05:00Z";
+  EXPECT_TRUE(history.import({"next.jsonl", {next}, {verdict(0)}})) << "and the next writer goes on";
 }
 
 }  // namespace

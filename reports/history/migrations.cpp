@@ -33,6 +33,7 @@ CREATE TABLE verdicts(
   PRIMARY KEY(run, backend, case_id)) WITHOUT ROWID;
 )",
     "ALTER TABLE verdicts ADD COLUMN digest INTEGER;",
+    "ALTER TABLE runs ADD COLUMN identity TEXT NOT NULL DEFAULT '';",
 };
 
 }  // namespace
