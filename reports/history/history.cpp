@@ -292,7 +292,9 @@ Expected<History::Imported> History::import(const RecordFile& file) {
     }
     auto done = imported.was_there ? Expected<void>() : insert_verdicts(imported.run, file.verdicts);
     const bool complete = static_cast<std::int64_t>(file.verdicts.size()) >= header.verdicts_expected;
-    if (done && complete && !imported.was_there) done = mark_finished(imported.run, false, 0);
+    // A run may have lost nothing but its end.
+    const bool finished = *known && (*known)->finished;
+    if (done && complete && !finished) done = mark_finished(imported.run, false, 0);
     if (done) done = transaction->commit();
     if (!done) return Unexpected(done.error());
     return imported;

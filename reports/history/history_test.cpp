@@ -148,6 +148,18 @@ TEST_F(HistoryFile, ARecordIsImportedOnceAndAnUnfinishedOneIsCompleted) {
   EXPECT_EQ(history.read(history.runs()->front())->verdicts.size(), 3U);
 }
 
+TEST_F(HistoryFile, ARunThatWasCutAfterItsLastVerdictIsFinishedByItsRecord) {
+  const RecordFile file{"run.jsonl", {header()}, {verdict(0), verdict(1), verdict(2)}};
+  History history = open();
+  const auto run = history.start(file.runs[0]);
+  ASSERT_TRUE(run && history.append(*run, file.verdicts));
+  EXPECT_FALSE(history.runs()->front().finished);
+  const auto imported = history.import(file);
+  ASSERT_TRUE(imported) << imported.error().text();
+  EXPECT_TRUE(imported->was_there);
+  EXPECT_TRUE(history.runs()->front().finished);
+}
+
 // Concurrent runs of one command agree in all that they say of themselves but the id.
 TEST_F(HistoryFile, RunsOfTheSameCommandInTheSameSecondAreTwo) {
   History history = open();
