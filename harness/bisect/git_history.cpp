@@ -119,8 +119,8 @@ Expected<void> GitHistory::open(const fs::path& common) {
     if (whose && fs::equivalent(*whose, common, error)) return {};
   }
   fs::remove_all(tree_, error);
-  static_cast<void>(git_.run({"worktree", "prune"}));
-  const auto added = git_.ask({"worktree", "add", "--detach", "--no-checkout", tree_.string(), newer_.id});
+  // Forced, for git may still know one here whose directory is gone; to prune would forget the user's own as well.
+  const auto added = git_.ask({"worktree", "add", "--force", "--detach", "--no-checkout", tree_.string(), newer_.id});
   if (!added) return Unexpected(added.error());
   return {};
 }
@@ -273,7 +273,6 @@ void GitHistory::close() {
   static_cast<void>(git_.run({"worktree", "remove", "--force", tree_.string()}));
   std::error_code ignored;
   fs::remove_all(tree_, ignored);
-  static_cast<void>(git_.run({"worktree", "prune"}));
 }
 
 Expected<std::string> commit_of(const Git& git, const std::string& revision) {

@@ -202,5 +202,22 @@ TEST_F(BisectGit, AStepSpeaksToGitsOwnBisectRun) {
   EXPECT_EQ(attest({"bisect-step", "--plugin", "x.so", "--when", "bitwise-change", "--case", kLine}).code, 128);
 }
 
+// A disk that is not mounted, a container's directory: git's own record of them is the user's.
+TEST_F(BisectGit, WorkTreesThatAreAwayStayRegistered) {
+  write_history(repository(), {6, 4, {}, {}});
+  git(fmt::format("worktree add -q --detach '{}' c1", (scratch_.path() / "disk").string()));
+  fs::rename(scratch_.path() / "disk", scratch_.path() / "unmounted");
+  const std::string before = state();
+  EXPECT_THAT(before, HasSubstr("disk"));
+  EXPECT_EQ(bisect("c1", "c6").code, 0);
+  EXPECT_EQ(state(), before);
+  // Its own, removed by somebody else, does not stand in its way.
+  EXPECT_EQ(bisect("c1", "c6", {"--keep"}).code, 0);
+  fs::remove_all(cache() / "bisect");
+  const Ended again = bisect("c1", "c6", {"--no-cache"});
+  EXPECT_EQ(again.code, 0) << again.out << again.err;
+  EXPECT_EQ(state(), before);
+}
+
 }  // namespace
 }  // namespace attest::testing
