@@ -202,6 +202,14 @@ TEST_F(BisectGit, AStepSpeaksToGitsOwnBisectRun) {
   EXPECT_EQ(attest({"bisect-step", "--plugin", "x.so", "--when", "bitwise-change", "--case", kLine}).code, 128);
 }
 
+// A listing that did not reach its reader is no verdict on the commit either.
+TEST_F(BisectGit, AStepThatCannotSpeakStopsTheBisect) {
+  const std::string words =
+      fmt::format("'{}' bisect-step --plugin x.so --case '{}'", attest_executable().string(), kLine);
+  EXPECT_EQ(shell(words + " > /dev/full", variables()).code, 128);
+  EXPECT_EQ(shell(words, variables()).code, 125);
+}
+
 // A disk that is not mounted, a container's directory: git's own record of them is the user's.
 TEST_F(BisectGit, WorkTreesThatAreAwayStayRegistered) {
   write_history(repository(), {6, 4, {}, {}});

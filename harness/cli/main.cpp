@@ -84,8 +84,11 @@ int usage_error(const CLI::App& app, const CLI::ParseError& error) {
   return kUsage;
 }
 
+// The code of what went wrong outside a verb. Every one below 125 would say something about the commit.
+int failure_code(std::string_view verb, int code) { return verb == kBisectStepVerb ? kStopBisect : code; }
+
 // What a verb returns, unless its words did not all reach standard output: a listing cut short is no listing.
-int whole(const Verb& verb) {
+int whole(std::string_view name, const Verb& verb) {
   int code = kOk, error = 0;
   try {
     code = verb();
@@ -94,8 +97,8 @@ int whole(const Verb& verb) {
   }
   if (std::fflush(stdout) != 0 && error == 0) error = errno;
   if (error == 0) return code;
-  return report(Error{
-      ErrorKind::harness, "cannot write standard output: " + std::generic_category().message(error), {}, 0, 0, {}, {}});
+  const std::string message = "cannot write standard output: " + std::generic_category().message(error);
+  return failure_code(name, report(Error{ErrorKind::harness, message, {}, 0, 0, {}, {}}));
 }
 
 int main(int argc, char** argv) {
@@ -153,13 +156,11 @@ int main(int argc, char** argv) {
     app.exit(success);
     return kOk;
   } catch (const CLI::ParseError& error) {
-    const int code = usage_error(app, error);
-    // Every code below 125 says something about the commit.
-    return !words.empty() && words[0] == kBisectStepVerb ? kStopBisect : code;
+    return failure_code(words.empty() ? "" : words[0], usage_error(app, error));
   }
   if (parse_only) return kOk;
   for (const auto& [name, verb] : verbs) {
-    if (app.got_subcommand(name)) return whole(verb);
+    if (app.got_subcommand(name)) return whole(name, verb);
   }
   return kUsage;
 }
