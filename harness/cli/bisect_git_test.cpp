@@ -48,6 +48,15 @@ class BisectGit : public ::testing::Test {
     for (std::string line; std::getline(in, line);) ++count;
     return count;
   }
+  void build_at(const std::string& tag) const {
+    const Ended made = shell(fmt::format("cd '{}' && git checkout -q {} && {}", repository().string(), tag, build_));
+    ASSERT_EQ(made.code, 0) << made.err;
+  }
+  Ended step(std::vector<std::string> more, const std::string& line = kLine) const {
+    std::vector<std::string> all{"bisect-step", "--plugin", repository() / "kernel.so", "--case", line};
+    all.insert(all.end(), more.begin(), more.end());
+    return attest(all, variables());
+  }
   // What must not change: the checkout, its branch, and what git keeps of work trees and bisects.
   std::string state() const {
     return git("status --porcelain") + git("rev-parse HEAD") + git("symbolic-ref HEAD") + git("worktree list") +
@@ -208,6 +217,32 @@ TEST_F(BisectGit, AStepThatCannotSpeakStopsTheBisect) {
       fmt::format("'{}' bisect-step --plugin x.so --case '{}'", attest_executable().string(), kLine);
   EXPECT_EQ(shell(words + " > /dev/full", variables()).code, 128);
   EXPECT_EQ(shell(words, variables()).code, 125);
+}
+
+TEST_F(BisectGit, ABaselineIsOfTheSameQuestionOrStopsTheBisect) {
+  write_history(repository(), {4, 3, {4}, {}});
+  const std::string baseline = scratch_.path() / "baseline";
+  build_at("c1");
+  EXPECT_EQ(step({"--save-baseline", baseline}).code, 0);
+  EXPECT_EQ(step({"--baseline", baseline, "--when", "bitwise-change"}).code, 0);
+  const auto stops = [&](const Ended& ended, const char* what) {
+    EXPECT_EQ(ended.code, 128) << what << ended.out;
+    EXPECT_THAT(ended.err, HasSubstr(what));
+  };
+  stops(step({"--baseline", baseline, "--when", "bitwise-change"}, "flash_attn_ext d=32 n_q=3 n_kv=41 kv=f32"),
+        "is of another case: flash_attn_ext d=32 n_head=1 n_q=3 n_kv=40 kv=f32");
+  stops(step({"--baseline", baseline, "--when", "slower 1.2"}), "holds no time");
+  // What died has no error to be held against.
+  std::ifstream in(baseline);
+  std::string words{std::istreambuf_iterator<char>(in), {}};
+  words.replace(words.find("\"PASS\""), 6, "\"CRASH\"");
+  stops(step({"--baseline", scratch_.file("died", words), "--when", "err > 2 * baseline"}), "CRASH");
+  EXPECT_EQ(step({"--baseline", scratch_.file("died", words), "--when", "FAIL"}).code, 0);
+  build_at("c4");
+  const Ended died = step({"--save-baseline", scratch_.path() / "crash"});
+  EXPECT_EQ(died.code, 125) << died.out;
+  EXPECT_THAT(died.out, HasSubstr("CRASH"));
+  EXPECT_FALSE(fs::exists(scratch_.path() / "crash"));
 }
 
 // A disk that is not mounted, a container's directory: git's own record of them is the user's.

@@ -47,6 +47,15 @@ std::string backend_like(const StepArguments& a, const std::optional<Measurement
   return "";
 }
 
+// Why no other step can be held against this one; "": one can, as far as `when` needs it.
+std::string unfit(const Predicate& when, const Measurement& good) {
+  if (!good.compared()) return fmt::format("nothing was compared ({})", summary(good));
+  if (!when.needs_baseline() || when.bad(good, good) == Answer::no) return "";
+  if (when.timed()) return "it holds no time: it was saved without --when 'slower ...'";
+  if (good.bits.empty()) return "its bits were others when it ran again";
+  return fmt::format("its error is no limit ({})", summary(good));
+}
+
 int judge(const StepArguments& a, const BisectQuestion& question, const Measurement& m, const Measurement& good) {
   const Answer bad = question.when.bad(m, good);
   const bool now_new = a.find_fix ? bad == Answer::no : bad == Answer::yes;
@@ -78,6 +87,17 @@ int step_verb(const StepArguments& a) {
     if (!baseline) {
       return stop(input_error(fmt::format("'{}' holds no baseline", a.baseline), "--save-baseline writes one").value());
     }
+    if (baseline->record.line != text(question.c)) {
+      return stop(
+          input_error(fmt::format("the baseline '{}' is of another case: {}", a.baseline, baseline->record.line),
+                      "--save-baseline with this --case writes one")
+              .value());
+    }
+    if (const std::string why = unfit(question.when, *baseline); question.when.needs_baseline() && !why.empty()) {
+      return stop(input_error(fmt::format("the baseline '{}' is of no use to --when '{}': {}", a.baseline, a.when, why),
+                              "--save-baseline with this --when, on a good commit, writes one")
+                      .value());
+    }
   } else if (question.when.needs_baseline() && a.save_baseline.empty()) {
     return stop(input_error(fmt::format("--when '{}' needs the good commit's --baseline FILE", a.when),
                             "--save-baseline writes one")
@@ -108,7 +128,7 @@ int step_verb(const StepArguments& a) {
   const auto m = measure_specimen(question, specimen, "", options);
   if (!m) return skip(m.error().text());
   if (!a.save_baseline.empty()) {
-    if (!m->unknown.empty()) return skip(m->unknown);
+    if (const std::string why = unfit(question.when, *m); !why.empty()) return skip("no baseline was saved: " + why);
     auto out = open_file_sink(a.save_baseline, FileMode::replace);
     if (!out) return stop(out.error());
     if (auto written = (*out)->write(to_text(*m)); !written) return stop(written.error());
@@ -137,7 +157,8 @@ Verb add_bisect_step(CLI::App& app) {
   step->add_option("--max-memory", a->max_memory, "memory a subject process may allocate, e.g. 4G");
   step->footer(
       "Exit codes, as git bisect run wants them: 0 good; 1 bad; 125 cannot be judged (does not build or load, does\n"
-      "not take the case, fails otherwise than asked about); 128 usage, which ends the bisect; 130 interrupted.");
+      "not take the case, fails otherwise than asked about); 128 usage, a baseline of no use, or no standard output,\n"
+      "which ends the bisect; 130 interrupted.");
   return [a] { return step_verb(*a); };
 }
 
