@@ -32,7 +32,7 @@ class CapturedCases : public TensorSource {
 
   const std::vector<Case>& cases() const { return cases_; }
   bool any_expected() const;
-  std::int64_t duplicates() const { return duplicates_; }  // bundles of one line with the same tensors, counted once
+  std::int64_t duplicates() const { return duplicates_; }  // bundles of one line alike in tensors and expected output
 
   bool has(const Case& c) const override;
   Expected<void> fill(const Case& c, const InputPlan& plan, const InputBuffers& buffers) const override;

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 #include <limits>
+#include <map>
 
 #include "cases/dense_array.h"
 #include "cases/file_io.h"
@@ -22,9 +23,11 @@ namespace attest {
 namespace {
 
 using ::testing::_;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Invoke;
 using ::testing::NiceMock;
+using ::testing::Pair;
 namespace fs = std::filesystem;
 using Shape = std::vector<std::int64_t>;
 constexpr float kHidden = -std::numeric_limits<float>::infinity();
@@ -282,7 +285,6 @@ TEST_F(Check, MistakesAreNamedWithFileLineKeyAndTheNearestWord) {
   EXPECT_THAT(error_of("[[case]]\nname = \"a\nb\"\n"), HasSubstr("m.toml:2"));
   EXPECT_THAT(error_of(kPlain + "name = \"a\"\n" + kPlain + "name = \"a\"\n"),
               HasSubstr("a second case of the name 'a'"));
-  EXPECT_THAT(CapturedCases::open({manifest(kPlain)}, {"case 2"}).error().text(), HasSubstr("did you mean 'case 1'?"));
   EXPECT_THAT(CapturedCases::open({path("q.npy")}, {}).error().text(), HasSubstr("a manifest (TOML) says"));
   EXPECT_THAT(CapturedCases::open({path("")}, {}).error().text(), HasSubstr("no manifest.toml below it"));
 }
@@ -361,6 +363,39 @@ TEST_F(Check, ExpectedOutputsAreHeldToTheOraclesOrTheirOwnTolerance) {
       EXPECT_EQ(r.worst.column, 0);
     }
   }
+}
+
+// The same tensors under the same line: what else they are held to tells bundles apart.
+TEST_F(Check, BundlesThatExpectSomethingElseAreJudgedOnTheirOwn) {
+  const std::string line = "flash_attn_ext d=16 n_head=2 n_q=3 n_kv=5";
+  const OwnedInputs made = capture(line);
+  write_truth(made.inputs(), made.output());
+  StoredArray output = gather(made.output().view());
+  npy("o.npy", output);
+  float first = 0;
+  std::memcpy(&first, output.bytes.data(), sizeof first);
+  first += 1e-3F;
+  std::memcpy(output.bytes.data(), &first, sizeof first);
+  npy("off.npy", output);
+  const auto bundle = [&](const std::string& name, const std::string& expected) {
+    return kPlain + "name = \"" + name + "\"\nline = \"" + line + "\"\n" +
+           (expected.empty() ? "" : "expected = { file = " + expected + " }\n");
+  };
+  const auto cases = CapturedCases::open(
+      {manifest(bundle("none", "") + bundle("rows", "\"o.npy\", rows = \"r.npy\"") + bundle("right", "\"o.npy\"") +
+                bundle("off", "\"off.npy\"") + bundle("right again", "\"o.npy\"") +
+                bundle("tolerated", "\"off.npy\", atol = 2e-3") + bundle("off again", "\"off.npy\""))},
+      {});
+  ASSERT_TRUE(cases) << cases.error().text();
+  EXPECT_EQ((*cases)->duplicates(), 2);
+  std::map<std::string, Verdict> verdicts;
+  for (const VerdictRecord& r : judged(**cases, {kFileParty})) {
+    verdicts[r.tags[0].substr(r.tags[0].find(": ") + 2)] = r.verdict;
+  }
+  EXPECT_THAT(verdicts,
+              ElementsAre(Pair("none", Verdict::UNSUPPORTED), Pair("off", Verdict::FAIL), Pair("right", Verdict::PASS),
+                          Pair("rows", Verdict::UNSUPPORTED), Pair("tolerated", Verdict::PASS)));
+  for (const VerdictRecord& r : judged(**cases, {"mock"})) EXPECT_EQ(r.verdict, Verdict::PASS) << r.tags[0];
 }
 
 TEST_F(Check, AWrongBackendFailsWithPlaceAndHintsFromAlteredParameters) {

@@ -94,7 +94,7 @@ int check_verb(const CheckArguments& a) {
   if (a.strict_prec) header.options = kStrictPrec;
   const auto summary = run(plan, options, maker, header, all);
   if (cases.duplicates() > 0) {
-    fmt::print("{} with the tensors of another: judged once\n", count_of(cases.duplicates(), "bundle", "bundles"));
+    fmt::print("{} with tensors and expected output of another: judged once\n", count_of(cases.duplicates(), "bundle", "bundles"));
   }
   if (!summary) return report(summary.error());
   return verdict_exit(*summary, watch.header, a.strict_prec && watch.prec_not_honoured > 0);
