@@ -116,10 +116,12 @@ Expected<std::unique_ptr<CapturedCases>> CapturedCases::open(const std::vector<s
       all->entries_.push_back(std::move(entry));
     }
   }
-  if (all->cases_.empty() && !names.empty() && !known.empty()) {
-    return input_error(fmt::format("--case '{}' names none of the {}", names.front(),
+  for (const std::string& name : names) {
+    const auto is_meant = [&](const std::string& n) { return glob_matches(name, n); };
+    if (known.empty() || std::any_of(known.begin(), known.end(), is_meant)) continue;
+    return input_error(fmt::format("--case '{}' names none of the {}", name,
                                    count_of(static_cast<std::int64_t>(known.size()), "case", "cases")),
-                       did_you_mean(names.front(), known));
+                       did_you_mean(name, known));
   }
   return all;
 }

@@ -285,6 +285,10 @@ TEST_F(Check, MistakesAreNamedWithFileLineKeyAndTheNearestWord) {
   EXPECT_THAT(error_of("[[case]]\nname = \"a\nb\"\n"), HasSubstr("m.toml:2"));
   EXPECT_THAT(error_of(kPlain + "name = \"a\"\n" + kPlain + "name = \"a\"\n"),
               HasSubstr("a second case of the name 'a'"));
+  const std::string three = kPlain + "name = \"good\"\n" + kPlain + "name = \"bad\"\nsoftcap = 1\n" + kPlain;
+  EXPECT_THAT(CapturedCases::open({manifest(three)}, {"good", "bda"}).error().text(),
+              HasSubstr("--case 'bda' names none of the 3 cases (did you mean 'bad'?)"));
+  EXPECT_EQ((*CapturedCases::open({manifest(three)}, {"g*", "case 3"}))->cases().size(), 2U);
   EXPECT_THAT(CapturedCases::open({path("q.npy")}, {}).error().text(), HasSubstr("a manifest (TOML) says"));
   EXPECT_THAT(CapturedCases::open({path("")}, {}).error().text(), HasSubstr("no manifest.toml below it"));
 }

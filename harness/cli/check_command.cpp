@@ -110,7 +110,7 @@ Verb add_check(CLI::App& app) {
   check->add_option("path", a->paths, "manifest (TOML), or a directory below which every manifest.toml is one")
       ->required();
   add_backend_options(*check, a->backends, a->ggml, "none: only the expected outputs that manifests name are judged");
-  check->add_option("--case", a->names, "only cases of this name, a glob; repeatable")
+  check->add_option("--case", a->names, "only cases of this name, a glob that must name one; repeatable")
       ->expected(1)
       ->take_all()
       ->allow_extra_args(false);
