@@ -251,7 +251,7 @@ TEST_F(Check, MistakesAreNamedWithFileLineKeyAndTheNearestWord) {
   EXPECT_THAT(error_of(kPlain + "causal = \"bottom\"\n"),
               HasSubstr("'causal' must be true, false, \"bottom-right\" or \"top-left\""));
   EXPECT_THAT(error_of(kPlain + "scale = \"1/sqr(3)\"\n"), HasSubstr("m.toml:5"));
-  EXPECT_THAT(error_of(kPlain + "softcap = -1\n"), HasSubstr("'softcap' must be a number from 0 on"));
+  EXPECT_THAT(error_of(kPlain + "softcap = -1\n"), HasSubstr("'softcap' must be a finite number from 0 on"));
   EXPECT_THAT(error_of(kPlain + "mask = { file = \"q.npy\", true_is = \"visble\" }\n"),
               HasSubstr("did you mean 'visible'?"));
   EXPECT_THAT(error_of("[[case]]\nq=\"q.npy\"\nk=\"k.npy\"\n"), HasSubstr("m.toml:1:1: case 'case 1' has no 'v'"));
@@ -285,6 +285,13 @@ TEST_F(Check, MistakesAreNamedWithFileLineKeyAndTheNearestWord) {
   EXPECT_THAT(error_of("[[case]]\nname = \"a\nb\"\n"), HasSubstr("m.toml:2"));
   EXPECT_THAT(error_of(kPlain + "name = \"a\"\n" + kPlain + "name = \"a\"\n"),
               HasSubstr("a second case of the name 'a'"));
+  EXPECT_THAT(error_of(kPlain + "threads = 4294967297\n"),
+              HasSubstr("m.toml:5:11: 'threads' must be a number up to 2147483647"));
+  EXPECT_THAT(error_of(kPlain + "softcap = 1e300\n"), HasSubstr("m.toml:5:11: 'softcap' must be a number up to 3.4"));
+  EXPECT_THAT(error_of(kPlain + "softcap = inf\n"), HasSubstr("'softcap' must be a finite number from 0 on"));
+  EXPECT_THAT(error_of(kPlain + "expected = { file = \"q.npy\", atol = inf }\n"),
+              HasSubstr("m.toml:5:37: 'atol' must be a finite number from 0 on"));
+  EXPECT_THAT(CapturedCases::open({manifest(kPlain)}, {"case 2"}).error().text(), HasSubstr("did you mean 'case 1'?"));
   const std::string three = kPlain + "name = \"good\"\n" + kPlain + "name = \"bad\"\nsoftcap = 1\n" + kPlain;
   EXPECT_THAT(CapturedCases::open({manifest(three)}, {"good", "bda"}).error().text(),
               HasSubstr("--case 'bda' names none of the 3 cases (did you mean 'bad'?)"));

@@ -5,8 +5,12 @@
 #include <toml++/toml.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
+#include <limits>
 #include <set>
+#include <type_traits>
+#include <utility>
 
 #include "cases/file_io.h"
 #include "cases/grammar/lexer.h"
@@ -106,8 +110,8 @@ class Reader {
   }
   Expected<double> number(const toml::node& node, std::string_view key, double low) const {
     const auto value = node.value<double>();
-    if (!node.is_number() || !value || !(*value >= low))
-      return at(node).error(fmt::format("'{}' must be a number from {} on", key, low));
+    if (!node.is_number() || !value || !(*value >= low) || !std::isfinite(*value))
+      return at(node).error(fmt::format("'{}' must be a finite number from {} on", key, low));
     return *value;
   }
   Expected<std::int64_t> integer(const toml::node& node, std::string_view key, std::int64_t low) const {
@@ -147,8 +151,18 @@ class Reader {
     if (node == nullptr) return {};
     auto value = (this->*how)(*node, key, more...);
     if (!value) return Unexpected(value.error());
+    if (!fits<Slot>(*value))
+      return at(*node).error(fmt::format("'{}' must be a number up to {}", key, std::numeric_limits<Slot>::max()));
     slot = static_cast<Slot>(std::move(*value));
     return {};
+  }
+
+  // A number must not become another one in a smaller type.
+  template <class Slot, class Value>
+  static bool fits(const Value& value) {
+    if constexpr (std::is_same_v<Value, std::int64_t>) return std::in_range<Slot>(value);
+    if constexpr (std::is_same_v<Value, double>) return std::fabs(value) <= std::numeric_limits<Slot>::max();
+    return true;
   }
 
   // "file.npy", "file.safetensors:tensor", or a table.
