@@ -5,28 +5,11 @@
 
 #include <algorithm>
 
+#include "backends/ggml/backend.h"
 #include "backends/ggml/files.h"
 
 namespace attest {
 namespace {
-
-Expected<GgmlBuild> build_of(const BackendSpec& spec, const BackendEnvironment& environment) {
-  const auto& builds = environment.ggml;
-  if (builds.empty()) {
-    return harness_error("no ggml build given", "name one with --ggml DIR or ATTEST_GGML_DIR, or run ci/fetch-ggml");
-  }
-  if (spec.build.empty()) {
-    if (builds.size() == 1) return builds.front();
-    return input_error(
-        fmt::format("there are several ggml builds: say which, as in ggml@{}:CPU,variant=*", builds.front().name));
-  }
-  std::vector<std::string> names;
-  for (const GgmlBuild& build : builds) {
-    if (build.name == spec.build) return build;
-    names.push_back(build.name);
-  }
-  return input_error("no ggml build is called '" + spec.build + "'", did_you_mean(spec.build, names));
-}
 
 // Variants the build has and this machine cannot execute.
 std::vector<std::string> others(const GgmlBuild& build, const std::vector<std::string>& runnable) {
@@ -61,7 +44,7 @@ Expected<ExpandedBackends> expand_cpu_variants(const std::vector<std::string>& g
     std::string device = spec->variant;
     for (char& c : device) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
     if (device != "CPU") return input_error(text + ": only the device CPU has variants", "ggml:CPU,variant=*");
-    const auto build = build_of(*spec, environment);
+    const auto build = choose_ggml_build(*spec, environment.ggml);
     if (!build) return Unexpected(build.error());
     const auto runnable = variants_of(*build);
     if (!runnable) return Unexpected(runnable.error());

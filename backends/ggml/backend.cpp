@@ -185,21 +185,6 @@ class GgmlBackend final : public Backend {
   std::unique_ptr<AttentionGraph> graph_;
 };
 
-Expected<GgmlBuild> choose_build(const BackendSpec& spec, const std::vector<GgmlBuild>& builds) {
-  if (builds.empty()) {
-    return harness_error("no ggml build given", "name one with --ggml DIR or ATTEST_GGML_DIR, or run ci/fetch-ggml");
-  }
-  std::vector<std::string> names;
-  for (const GgmlBuild& build : builds) names.push_back(build.name);
-  if (spec.build.empty()) {
-    if (builds.size() == 1) return builds.front();
-    return input_error("there are several ggml builds: say which, as in ggml@" + names.front() + ":CPU");
-  }
-  const auto it = std::find(names.begin(), names.end(), spec.build);
-  if (it != names.end()) return builds[static_cast<std::size_t>(it - names.begin())];
-  return input_error("no ggml build is called '" + spec.build + "'", did_you_mean(spec.build, names));
-}
-
 Expected<Form> form_of(const BackendSpec& spec) {
   static const std::vector<std::string> known{"ref", "unfused", "variant", "threads"};
   for (const auto& [key, value] : spec.options) {
@@ -219,6 +204,21 @@ Expected<Form> form_of(const BackendSpec& spec) {
 }  // namespace
 }  // namespace ggml
 
+Expected<GgmlBuild> choose_ggml_build(const BackendSpec& spec, const std::vector<GgmlBuild>& builds) {
+  if (builds.empty()) {
+    return harness_error("no ggml build given", "name one with --ggml DIR or ATTEST_GGML_DIR, or run ci/fetch-ggml");
+  }
+  std::vector<std::string> names;
+  for (const GgmlBuild& build : builds) names.push_back(build.name);
+  if (spec.build.empty()) {
+    if (builds.size() == 1) return builds.front();
+    return input_error("there are several ggml builds: say which, as in ggml@" + names.front() + ":CPU");
+  }
+  const auto it = std::find(names.begin(), names.end(), spec.build);
+  if (it != names.end()) return builds[static_cast<std::size_t>(it - names.begin())];
+  return input_error("no ggml build is called '" + spec.build + "'", did_you_mean(spec.build, names));
+}
+
 Expected<std::unique_ptr<Backend>> make_ggml_backend(const BackendSpec& spec, const BackendEnvironment& environment) {
   using namespace ggml;
   const auto form = form_of(spec);
@@ -226,7 +226,7 @@ Expected<std::unique_ptr<Backend>> make_ggml_backend(const BackendSpec& spec, co
   const auto threads = spec.threads();
   if (!threads) return Unexpected(threads.error());
   if (spec.variant.empty()) return input_error("ggml needs a device, as in ggml:CPU");
-  const auto build = choose_build(spec, environment.ggml);
+  const auto build = choose_ggml_build(spec, environment.ggml);
   if (!build) return Unexpected(build.error());
   auto library = Library::open(build->dir);
   if (!library) return Unexpected(library.error());

@@ -16,6 +16,10 @@ namespace attest {
 // missing or does not load.
 Expected<std::unique_ptr<Backend>> make_ggml_backend(const BackendSpec& spec, const BackendEnvironment& environment);
 
+// The build that ggml[@NAME] means. Errors: input for a name that is not there, and for none where there are several;
+// harness where there is no build at all.
+Expected<GgmlBuild> choose_ggml_build(const BackendSpec& spec, const std::vector<GgmlBuild>& builds);
+
 // What a build offers on this machine: its devices, the CPU's ref and unfused forms, and every CPU variant, those that
 // cannot run here with the reason. Loads the build into this process. A build with an empty name is listed as
 // ggml:DEVICE, else as ggml@NAME:DEVICE. A build that does not load is one unavailable entry with the error's text.
