@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <regex>
 
 #include "harness/cli/testing/shrunk.h"
 
@@ -94,6 +95,23 @@ TEST(Shrink, GoesOnFromItsStateAndAppendsToACorpusOnce) {
   EXPECT_THAT(lines, AllOf(HasSubstr("# mine\nflash_attn_ext n_kv=5\n"), HasSubstr("sinks=normal\n")));
   EXPECT_EQ(attest({"shrink", "flash_attn_ext n_kv=7 sinks=normal", "-b", "mutant:sink-scaled", "--state", state}).code,
             2);
+}
+
+// Answers that are not the backend's any more lead to a line that is not printed as the minimal one.
+TEST(Shrink, RunsTheMinimalLineItselfWhereAnswersAreKept) {
+  const ScratchDir scratch;
+  const std::string state = (scratch.path() / "state").string();
+  const std::vector<std::string> words{"shrink", kSinks, "-b", "mutant:sink-scaled", "--quiet", "--state", state};
+  EXPECT_EQ(attest(words).code, 0);
+  const std::string kept = contents(state);
+  const auto fail = kept.find("\nFAIL\t");
+  ASSERT_NE(fail, std::string::npos);
+  const std::string answer = kept.substr(fail, kept.find('\t', fail + 6) + 1 - fail);
+  scratch.file("state", std::regex_replace(kept, std::regex("\nPASS\t\t"), answer));
+  const Ended again = attest(words);
+  EXPECT_EQ(again.code, 3) << again.out;
+  EXPECT_THAT(again.out, Not(HasSubstr("minimal")));
+  EXPECT_THAT(again.err, AllOf(HasSubstr("PASS"), HasSubstr(state)));
 }
 
 TEST(Shrink, MutantsComeDownToFourKeysAndTwiceToTheSameLine) {

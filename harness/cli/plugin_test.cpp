@@ -2,6 +2,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
+
 #include "harness/cli/testing/attest_process.h"
 #include "harness/cli/testing/verdicts.h"
 
@@ -132,6 +135,22 @@ TEST(Plugin, IsHeldToTheContractItStates) {
         attest({"run", "-b", kMisbehaving + ",bug=" + bug, "--case", "flash_attn_ext d=64 n_kv=1 kv=f32"});
     EXPECT_EQ(run.code, code) << run.out << run.err;
   }
+}
+
+// It answers 0 everywhere. Its name and its build string say nothing of what is in the file.
+TEST(Plugin, AnswersOfAnotherBuildAreNotThisOnes) {
+  const ScratchDir dir;
+  const std::string file = dir.path() / "kernel.so", state = dir.path() / "state";
+  std::filesystem::copy_file(ATTEST_PLUGIN_DIR "/misbehaving_plugin.so", file);
+  const std::vector<std::string> words{
+      "shrink", "flash_attn_ext d=16 n_kv=24 kv=f32", "-b", "plugin:" + file, "--quiet", "--max-runs", "3", "--state",
+      state};
+  EXPECT_EQ(attest(words).code, 0);
+  EXPECT_EQ(attest(words).code, 0);
+  std::ofstream(file, std::ios::app | std::ios::binary) << "built again";
+  const Ended rebuilt = attest(words);
+  EXPECT_EQ(rebuilt.code, 2) << rebuilt.out;
+  EXPECT_THAT(rebuilt.err, HasSubstr("the state of another question or build"));
 }
 
 // ---- the examples

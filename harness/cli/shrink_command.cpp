@@ -3,11 +3,16 @@
 
 #include <memory>
 
+#include "backends/ggml/backend.h"
 #include "cases/file_io.h"
 #include "harness/backends.h"
+#include "harness/bisect/bisect.h"
+#include "harness/build_contents.h"
 #include "harness/cli/run_support.h"
 #include "harness/cli/verbs.h"
+#include "harness/key.h"
 #include "harness/shrink/run_examiner.h"
+#include "harness/version.h"
 #include "reports/text.h"
 
 namespace attest::cli {
@@ -62,12 +67,31 @@ std::string options_text(const ShrinkArguments& a) {
   return options;
 }
 
+// What answers, beyond the name that it gives itself. Of other families the build id says it, or attest's version.
+std::string contents_of(const BackendSpec& spec, const BackendEnvironment& environment) {
+  if (spec.family == "plugin") return attest::contents_of(spec.variant);
+  if (spec.family != "ggml") return "";
+  const auto build = choose_ggml_build(spec, environment.ggml);
+  return build ? attest::contents_of(build->dir) : "";
+}
+
+// What the kept answers are about.
+std::string question_of(const ShrinkArguments& a, const VerdictRecord& start, const std::string& contents) {
+  return fmt::format("{} {}\t{}\t{} {}\t{}keep={}\t{}", kVersion, key_fingerprint(), start.backend, start.build_id,
+                     fingerprint_of_text(contents), options_text(a), a.keep, start.line);
+}
+
+bool keeps(const std::string& keep, const Observation& seen, const Observation& wanted) {
+  return keep == "bad" ? info(seen.verdict).bad : keep == "verdict" ? seen.verdict == wanted.verdict : seen == wanted;
+}
+
 int shrink_verb(const ShrinkArguments& a) {
   const auto parsed = parse_case(a.line);
   if (!parsed) return report(parsed.error());
   if (a.backends.size() != 1) return report(input_error("attest shrink asks one backend", "-b NAME once").value());
   const std::string& backend = a.backends.front();
-  if (auto spec = BackendSpec::parse(backend); !spec) return report_backend(spec.error());
+  const auto spec = BackendSpec::parse(backend);
+  if (!spec) return report_backend(spec.error());
   const auto max_memory = bytes_of(a.max_memory);
   if (!max_memory) return report(max_memory.error());
   const auto environment = find_ggml_builds(a.ggml);
@@ -88,14 +112,13 @@ int shrink_verb(const ShrinkArguments& a) {
   const auto start = first.record(*parsed);
   if (interrupted()) return kInterrupted;
   if (!start) return report(start.error());
-  const Observation seen{start->verdict, start->triage.suspect};
+  const Observation seen = observation_of(*start);
   if (!info(seen.verdict).bad) {
     return report(input_error(fmt::format("{} on {}: there is no failure to keep{}", info(seen.verdict).name,
                                           start->backend, start->detail.empty() ? "" : " (" + start->detail + ")"))
                       .value());
   }
-  auto state = ShrinkState::open(a.state, fmt::format("{}\t{}\t{}keep={}\t{}", start->backend, start->build_id,
-                                                      options_text(a), a.keep, text(*parsed)));
+  auto state = ShrinkState::open(a.state, question_of(a, *start, contents_of(*spec, *environment)));
   if (!state) return report(state.error());
   RunExaminer examiner(backend, maker, options, *state);
   say("from", text(*parsed));
@@ -113,6 +136,19 @@ int shrink_verb(const ShrinkArguments& a) {
     return kInterrupted;
   }
   if (!result) return report(result.error());
+  if (state->known() > 0) {
+    // Kept answers are of another day. The line is to fail now.
+    const auto again = examiner.record(result->minimal);
+    if (interrupted()) return kInterrupted;
+    if (!again) return report(again.error());
+    const Observation now = observation_of(*again);
+    if (!keeps(a.keep, now, result->seen)) {
+      return report(harness_error(fmt::format("'{}' came to {} when {} was written, and to {} now",
+                                              text(result->minimal), result->seen.text(), a.state, now.text()),
+                                  "remove that file to ask everything again")
+                        .value());
+    }
+  }
 
   say("minimal", text(result->minimal));
   say("",

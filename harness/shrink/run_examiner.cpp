@@ -40,7 +40,9 @@ Expected<ShrinkState> ShrinkState::open(const std::string& path, const std::stri
       };
       if (++number == 1) {
         fresh = false;
-        if (line != title) return wrong("the state of another question: take another --state file, or remove this one");
+        if (line != title) {
+          return wrong("the state of another question or build: take another --state file, or remove this one");
+        }
         continue;
       }
       const auto first = line.find('\t'), second = line.find('\t', first + 1);
@@ -76,6 +78,10 @@ Expected<void> ShrinkState::add(const std::string& line, const Observation& seen
   return sink_->write(fmt::format("{}\t{}\t{}\n", info(seen.verdict).name, seen.suspect, line));
 }
 
+Observation observation_of(const VerdictRecord& record) {
+  return {record.verdict, info(record.verdict).bad ? record.triage.suspect : ""};
+}
+
 Expected<VerdictRecord> RunExaminer::record(const Case& c) {
   RunPlan plan;
   plan.cases = {c};
@@ -92,8 +98,7 @@ Expected<Observation> RunExaminer::examine(const Case& c) {
   if (const Observation* seen = state_.find(line)) return *seen;
   const auto ruled = record(c);
   if (!ruled) return Unexpected(ruled.error());
-  // A pass is a pass, whatever it could have seen.
-  const Observation seen{ruled->verdict, info(ruled->verdict).bad ? ruled->triage.suspect : ""};
+  const Observation seen = observation_of(*ruled);
   if (auto kept = state_.add(line, seen); !kept) return Unexpected(kept.error());
   return seen;
 }

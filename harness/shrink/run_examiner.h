@@ -28,6 +28,9 @@ class ShrinkState {
   std::unique_ptr<Sink> sink_;
 };
 
+// A pass is a pass, whatever it could have seen.
+Observation observation_of(const VerdictRecord& record);
+
 // Every question is a run of its own, in subject processes of its own: nothing that an earlier case left is there.
 class RunExaminer {
  public:
