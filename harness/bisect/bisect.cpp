@@ -44,6 +44,8 @@ class Bisector {
  private:
   const StepReport& good_end() const { return question_.find_fix ? outcome_.newer : outcome_.older; }
   bool interrupted() const { return options_.interrupted != nullptr && options_.interrupted->load(); }
+  // What is seen may be otherwise on another machine or with less memory.
+  std::string surroundings() const { return fmt::format("{}\n{}", options_.machine, options_.max_memory); }
   std::optional<std::string> kept(const std::string& address) const;
   void keep(const std::string& address, const std::string& text);
   Expected<std::vector<std::string>> variants_of(const Step& step);
@@ -92,9 +94,9 @@ void Bisector::keep(const std::string& address, const std::string& text) {
 Expected<std::vector<std::string>> Bisector::variants_of(const Step& step) {
   const auto identity = history_.identity(step);
   if (!identity) return Unexpected(identity.error());
-  const std::string address = identity->empty() ? "" : "CPU variants\n" + *identity;
+  const std::string address = identity->empty() ? "" : "CPU variants\n" + *identity + "\n" + surroundings();
   std::vector<std::string> variants;
-  if (const auto text = kept(address); text && text->rfind(kVariantsMark, 0) == 0) {
+  if (const auto text = options_.fresh ? std::nullopt : kept(address); text && text->rfind(kVariantsMark, 0) == 0) {
     for (std::size_t at = kVariantsMark.size(); at < text->size();) {
       const auto end = std::min(text->find('\n', at), text->size());
       variants.push_back(text->substr(at, end - at));
@@ -124,9 +126,9 @@ Expected<StepReport> Bisector::judge(const Step& step) {
   if (!identity) return Unexpected(identity.error());
   std::string address;
   if (!identity->empty()) {
-    address =
-        fmt::format("verdict\n{} {}\n{}\n{}\n{} {}\n{}\n{}", options_.version, key_fingerprint(), *identity,
-                    text(question_.c), question_.backend, variant_, when_.timed() ? "timed" : "", options_.timeout_s);
+    address = fmt::format("verdict\n{} {}\n{}\n{}\n{} {}\n{}\n{}\n{}", options_.version, key_fingerprint(), *identity,
+                          text(question_.c), question_.backend, variant_, when_.timed() ? "timed" : "",
+                          options_.timeout_s, surroundings());
   }
   if (!options_.fresh) {
     if (const auto text = kept(address)) {

@@ -48,11 +48,12 @@ class BisectListener {
 
 struct BisectOptions {
   std::string version;          // of attest: another one's verdicts do not count
+  std::string machine;          // what CPU this is: nor do another one's
   std::filesystem::path cache;  // verdicts and keys are kept below it
   bool fresh = false;           // take nothing from there
   bool retry_unknown = false;   // nor what could not be judged
   double timeout_s = 0;
-  std::uint64_t max_memory = 0;
+  std::uint64_t max_memory = 0;  // what `subjects` allows; verdicts with another limit do not count
   std::atomic<bool>* interrupted = nullptr;
   // Makes the subjects of a backend whose builds are these.
   std::function<SubjectMaker(const BackendEnvironment&)> subjects;

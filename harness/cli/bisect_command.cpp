@@ -7,6 +7,7 @@
 #include "harness/backends.h"
 #include "harness/bisect/bisect.h"
 #include "harness/cli/bisect_report.h"
+#include "harness/cli/machine.h"
 #include "harness/cli/run_support.h"
 #include "harness/cli/verbs.h"
 #include "harness/version.h"
@@ -52,10 +53,12 @@ Expected<Asked> asked(const BisectArguments& a) {
   if (!max_memory) return Unexpected(max_memory.error());
   BisectOptions& o = out.options;
   o.version = kVersion;
+  o.machine = cpu_identity();
   o.cache = default_cache_dir();
   o.fresh = a.fresh;
   o.retry_unknown = a.retry_unknown;
   o.timeout_s = a.timeout;
+  o.max_memory = *max_memory;
   o.interrupted = &interrupted();
   o.subjects = [bytes = *max_memory](const BackendEnvironment& e) { return subject_maker(e, false, bytes); };
   o.variants = runnable_cpu_variants;
