@@ -55,7 +55,8 @@ void ConsoleReporter::on_finish(const RunSummary& summary) {
   put(table() + coverage() + failures() + notes(Verdict::XFAIL, "Known failures (ledger)") +
       notes(Verdict::QUARANTINED, "Not started (ledger)") + notes(Verdict::UNSUPPORTED, "Unsupported") +
       notes(Verdict::BLIND, "Blind: right, and so would be a kernel that gets this wrong") + losses() +
-      variant_text(variants_.families(), options_.width) + slowest(summary) + remarks() + reckoning(summary));
+      variant_text(variants_.families(), options_.width, options_.repro_options) + slowest(summary) + remarks() +
+      reckoning(summary));
 }
 
 Expected<void> ConsoleReporter::failed() const {

@@ -118,7 +118,8 @@ std::vector<VariantMatrix::Family> VariantMatrix::families() const {
   return families;
 }
 
-std::string variant_text(const std::vector<VariantMatrix::Family>& families, std::size_t width) {
+std::string variant_text(const std::vector<VariantMatrix::Family>& families, std::size_t width,
+                         const std::string& repro_options) {
   std::string text;
   for (const auto& family : families) {
     text +=
@@ -150,8 +151,9 @@ std::string variant_text(const std::vector<VariantMatrix::Family>& families, std
     const std::string head = "  where      ";
     text += head + wrapped(printable(where) + " cases", width, head.size()) + "\n";
     if (worst != nullptr) {
-      text += fmt::format("  repro      attest run -b '{0},variant={1}' -b '{0},variant={2}' --case {3}\n",
-                          family.backend, worst->a, worst->b, shell_quoted(worst->line));
+      text += fmt::format("  repro      attest run {4}{5}-b '{0},variant={1}' -b '{0},variant={2}' --case {3}\n",
+                          family.backend, worst->a, worst->b, shell_quoted(worst->line), repro_options,
+                          repro_options.empty() ? "" : " ");
     }
   }
   return text;

@@ -59,7 +59,9 @@ class VariantMatrix {
 // Splits variant=NAME off a backend's name; "" where there is none.
 std::string without_variant(const std::string& backend, std::string& variant);
 
-// The matrix for people, at most `width` columns but for lines to be pasted; "" where there are no variants.
-std::string variant_text(const std::vector<VariantMatrix::Family>& families, std::size_t width);
+// The matrix for people, at most `width` columns but for lines to be pasted, in which `repro_options` stand before the
+// backends; "" where there are no variants.
+std::string variant_text(const std::vector<VariantMatrix::Family>& families, std::size_t width,
+                         const std::string& repro_options = {});
 
 }  // namespace attest

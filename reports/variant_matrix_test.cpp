@@ -89,6 +89,8 @@ TEST(VariantMatrix, TextNamesWhatDiffersAndFitsTheScreen) {
   EXPECT_THAT(text, HasSubstr("path tiled: 1 of 2, path vec: 1 of 2 cases"));
   EXPECT_THAT(text, HasSubstr("-b 'ggml:CPU,threads=2,variant=icelake' -b 'ggml:CPU,threads=2,variant=haswell' --case "
                               "'flash_attn_ext n_kv=3'"));
+  EXPECT_THAT(variant_text(families(records()), 100, "--ggml 'a b'"),
+              HasSubstr("attest run --ggml 'a b' -b 'ggml:CPU,threads=2,variant=icelake' -b 'ggml:CPU"));
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
     const bool pasted = line.find("attest run ") != std::string::npos;
