@@ -221,13 +221,15 @@ int fuzz_verb(const FuzzArguments& a) {
   joined_header.cases = a.cases;
   joined_header.selection = header.command.substr(std::string_view("attest ").size());
   JoinedRuns joined(all, joined_header);
-  const double start = steady_seconds();
-  const auto time_left = [&] { return limit <= 0 || steady_seconds() - start < limit; };
   const std::size_t chunk = limit > 0 ? kTimedChunk : kChunk;
-  for (auto skip = static_cast<std::size_t>(a.skip); skip > 0;) skip -= source.next(std::min(skip, chunk)).size();
+  for (auto skip = static_cast<std::size_t>(a.skip); skip > 0 && !interrupted();) {
+    skip -= source.next(std::min(skip, chunk)).size();
+  }
+  const double start = steady_seconds();  // what was skipped counts for nothing
+  const auto time_left = [&] { return limit <= 0 || steady_seconds() - start < limit; };
   std::size_t left = a.cases > 0 ? static_cast<std::size_t>(a.cases) : ~std::size_t{0};
   bool stop = false;
-  while (left > 0 && time_left() && !stop) {
+  while (left > 0 && time_left() && !stop && !interrupted()) {
     plan.cases = source.next(std::min(left, chunk));
     left -= plan.cases.size();
     const auto summary = run(plan, options, maker, header, joined);

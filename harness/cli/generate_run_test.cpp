@@ -58,6 +58,29 @@ TEST(Fuzz, GoesOnWhereAnEarlierRunStopped) {
   EXPECT_EQ(parts, records("whole.jsonl", "0", "70"));
 }
 
+// Runs it, asks it to stop after half a second, and waits for its end.
+Ended interrupted(const std::string& words) {
+  return shell("'" + attest_executable().string() + "' " + words + " & sleep 0.5; kill -INT $!; wait $!");
+}
+
+TEST(Fuzz, TimeIsForCasesNotForSkippingThem) {
+  const ScratchDir dir;
+  const std::string jsonl = dir.path() / "rest.jsonl";
+  const Ended ended =
+      attest({"fuzz", "-b", "cpu:vec", "--seed", "1", "--skip", "20000", "--time", "0.05s", "--jsonl", jsonl});
+  EXPECT_EQ(ended.code, 0) << ended.out << ended.err;
+  EXPECT_FALSE(verdicts_in(jsonl).empty());
+}
+
+TEST(Fuzz, AnInterruptIs130WhileItSkipsAndWhileASubjectStarts) {
+  for (const char* words : {"fuzz -b cpu:vec --cases 3 --skip 100000000", "fuzz -b 'process:sleep 30' --time 60",
+                            "sweep -b 'process:sleep 30' --line 'flash_attn_ext d=16' --axis n_kv=1,2"}) {
+    const Ended ended = interrupted(words);
+    EXPECT_EQ(ended.code, 130) << words << ended.out << ended.err;
+    EXPECT_THAT(ended.err, HasSubstr("interrupted before the first case")) << words;
+  }
+}
+
 TEST(Fuzz, PastFailuresRunFirst) {
   const ScratchDir dir;
   const std::string line = "flash_attn_ext d=96 n_head=1 n_q=5 n_kv=21 kv=f16";

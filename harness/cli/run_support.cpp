@@ -132,6 +132,8 @@ void JoinedRuns::on_finish(const RunSummary& part) {
 }
 
 void JoinedRuns::finish() {
+  // Between two runs, and while one starts, nobody else would say so.
+  summary_.interrupted = summary_.interrupted || interrupted();
   if (started_) target_->on_finish(summary_);
 }
 

@@ -28,6 +28,10 @@ int verdict_exit(const RunSummary& summary, const RunHeader& header, bool otherw
                header.shard_count);
     return kOk;
   }
+  if (header.backends.empty()) {
+    fmt::print(stderr, "attest: error: 0 cases: nothing was compared\n");
+    return kHarness;
+  }
   for (const auto& backend : header.backends) {
     const auto counts = summary.counts.find(backend);
     std::int64_t all = 0, unsupported = 0;
