@@ -157,6 +157,15 @@ class FailureWatch : public RunListener {
   SavedLines saved_;
 };
 
+// What selects the cases of a seed, besides their number.
+std::string selecting_words(const FuzzArguments& a) {
+  std::string words = fmt::format("--seed {}", a.seed);
+  if (a.skip > 0) words += fmt::format(" --skip {}", a.skip);
+  if (a.max_flop != RandomOptions{}.max_flop) words += fmt::format(" --max-flop {}", a.max_flop);
+  if (!a.corpus.empty()) words += " --corpus " + shell_quoted(a.corpus);
+  return words;
+}
+
 int fuzz_verb(const FuzzArguments& a) {
   double limit = a.cases > 0 ? 0 : kStandardSeconds;
   if (!a.time.empty()) {
@@ -212,9 +221,8 @@ int fuzz_verb(const FuzzArguments& a) {
   RunHeader header = machine_header();
   header.commit = commit_under_test(a.history);
   header.version = kVersion;
-  header.command = fmt::format("attest fuzz --seed {}", a.seed);
+  header.command = "attest fuzz " + selecting_words(a);
   if (a.cases > 0) header.command += fmt::format(" --cases {}", a.cases);
-  if (a.skip > 0) header.command += fmt::format(" --skip {}", a.skip);
   header.suite = plan.suite;
   header.seed = a.seed;
   RunHeader joined_header = header;
@@ -240,8 +248,7 @@ int fuzz_verb(const FuzzArguments& a) {
     stop = summary->interrupted || summary->ruled < summary->selected;
   }
   joined.finish();
-  fmt::print("seed {}: the same cases again with --seed {}{}\n", a.seed, a.seed,
-             a.skip > 0 ? fmt::format(" --skip {}", a.skip) : "");
+  fmt::print("seed {}: the same cases again with {}\n", a.seed, selecting_words(a));
   if (const auto whole = failures.saved().check(); !whole) return report(whole.error());
   return verdict_exit(joined.summary(), joined.header(), false);
 }

@@ -129,6 +129,20 @@ repro = "flash_attn_ext d=96 n_head=1 n_q=5 n_kv=21 kv=f16"
   EXPECT_THAT(ended.out, HasSubstr("QUARANTINED 1"));
 }
 
+TEST(Fuzz, SaysEverythingThatSelectsItsCases) {
+  const ScratchDir dir;
+  const std::string corpus = dir.path() / "my corpus", jsonl = dir.path() / "a.jsonl";
+  dir.file("my corpus/a.txt", "flash_attn_ext d=96 n_head=1 n_q=5 n_kv=21 kv=f16\n");
+  const Ended ended = attest({"fuzz", "-b", "cpu:vec", "--seed", "4", "--skip", "1", "--max-flop", "2e6", "--corpus",
+                              corpus, "--cases", "2", "--jsonl", jsonl});
+  EXPECT_EQ(ended.code, 0) << ended.out << ended.err;
+  const std::string words = "--seed 4 --skip 1 --max-flop 2000000 --corpus '" + corpus + "'";
+  EXPECT_THAT(ended.out, HasSubstr("seed 4: the same cases again with " + words + "\n"));
+  EXPECT_THAT(shell("cat '" + jsonl + "'").out, HasSubstr("\"attest fuzz " + words + " --cases 2\""));
+  EXPECT_THAT(attest({"fuzz", "-b", "cpu:vec", "--seed", "4", "--cases", "1"}).out,
+              HasSubstr("the same cases again with --seed 4\n"));
+}
+
 // One value of each kind that history says matters, on every kernel of ours; offsets beyond 2^31 and 2^32 among them.
 TEST(Axes, ACheapSubsetRunsOnEveryKernelOfOurs) {
   const ScratchDir dir;
