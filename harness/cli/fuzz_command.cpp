@@ -8,6 +8,7 @@
 #include <optional>
 #include <set>
 #include <unordered_set>
+#include <utility>
 
 #include "cases/generate/random.h"
 #include "cases/suites/suite.h"
@@ -114,13 +115,18 @@ class SavedLines {
     SavedLines saved(path);
     if (path.empty()) return saved;
     std::ifstream in(path);
-    for (std::string line; std::getline(in, line);) saved.there_.insert(line);
+    for (std::string line; std::getline(in, line);) {
+      saved.there_.insert(line);
+      saved.cut_ = in.eof();
+    }
     saved.out_.open(path, std::ios::app);
     if (!saved.out_) return saved.cannot_write();
     return saved;
   }
   void add(const std::string& line) {
-    if (out_.is_open() && there_.insert(line).second) out_ << line << '\n' << std::flush;
+    if (!out_.is_open() || !there_.insert(line).second) return;
+    if (std::exchange(cut_, false)) out_ << '\n';
+    out_ << line << '\n' << std::flush;
   }
   Expected<void> check() const {
     if (!out_) return cannot_write();
@@ -133,6 +139,7 @@ class SavedLines {
 
   std::string path_;
   std::set<std::string> there_;
+  bool cut_ = false;  // the last line has no end
   std::ofstream out_;
 };
 

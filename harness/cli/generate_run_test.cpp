@@ -96,7 +96,7 @@ TEST(Fuzz, PastFailuresRunFirst) {
 
 TEST(Fuzz, SavesFailingLinesOnceAndSaysAtOnceThatItCannot) {
   const ScratchDir dir;
-  const std::string saved = dir.path() / "failing.txt";
+  const std::string saved = dir.path() / "failing.txt", kept = "flash_attn_ext d=16 n_kv=8";
   const auto fuzz = [](const std::string& file) {
     return attest({"fuzz", "-b", "mutant:all-inf", "--cases", "3", "--seed", "5", "--save", file});
   };
@@ -105,6 +105,10 @@ TEST(Fuzz, SavesFailingLinesOnceAndSaysAtOnceThatItCannot) {
   EXPECT_THAT(lines, HasSubstr("flash_attn_ext "));
   EXPECT_EQ(fuzz(saved).code, 1);
   EXPECT_EQ(shell("cat '" + saved + "'").out, lines);
+  // A last line that an editor or a full disk left without its end stays a line of its own.
+  dir.file("cut.txt", kept);
+  EXPECT_EQ(fuzz(dir.path() / "cut.txt").code, 1);
+  EXPECT_EQ(shell("cat '" + (dir.path() / "cut.txt").string() + "'").out, kept + "\n" + lines);
   const Ended wrong = fuzz("no/such/dir/failing.txt");
   EXPECT_EQ(wrong.code, 3);
   EXPECT_THAT(wrong.err, HasSubstr("no/such/dir/failing.txt"));
