@@ -12,6 +12,7 @@
 #include "harness/cli/run_support.h"
 #include "harness/cli/verbs.h"
 #include "harness/run/interview.h"
+#include "harness/run/place.h"
 #include "harness/triage.h"
 #include "oracles/eigen_reference.h"
 #include "oracles/scalar_oracle.h"
@@ -160,6 +161,9 @@ int explain_verb(const ExplainArguments& a) {
     return report(input_error("attest explain knows flash_attn_ext alone, not " + parsed->op,
                               "attest run --case says what is wrong with the other ops")
                       .value());
+  }
+  if (const std::string why = beyond_memory(plan_inputs(parsed->problem)); !why.empty()) {
+    return report(harness_error(why).value());
   }
   const auto environment = find_ggml_builds(a.ggml);
   if (!environment) return report(environment.error());

@@ -14,6 +14,8 @@
 
 #include <fmt/format.h>
 
+#include "cases/dense_array.h"
+
 namespace attest {
 
 namespace {
@@ -65,6 +67,17 @@ std::array<std::uint64_t, kRegionCount> region_bytes(const InputPlan& plan) {
   return {bytes(plan.q), bytes(plan.k), bytes(plan.v), bytes(plan.mask), bytes(plan.sinks), bytes(plan.out)};
 }
 
+std::string beyond_memory(const InputPlan& plan) {
+  static const double memory = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(page_size());
+  double bytes = 0;
+  for (const TensorPlan* t : {&plan.q, &plan.k, &plan.v, &plan.mask, &plan.sinks, &plan.out}) {
+    if (t->bytes > 0) bytes += static_cast<double>(plan.sparse ? dense_bytes(t->shape) : t->bytes);
+  }
+  if (memory <= 0 || bytes <= memory) return {};
+  return fmt::format("the tensors need {:.1f} GiB, and this machine has {:.1f} GiB of memory", bytes / 0x1p30,
+                     memory / 0x1p30);
+}
+
 std::size_t region_start(std::uint64_t capacity, std::uint64_t bytes, bool left_aligned) {
   return left_aligned ? 0 : capacity - round_up(bytes, kRegionAlignment);
 }
@@ -108,6 +121,7 @@ Expected<void> Place::open() {
 
 Expected<void> Place::prepare(const InputPlan& plan, bool left_aligned) {
   if (auto opened = open(); !opened) return opened;
+  if (const std::string why = beyond_memory(plan); !why.empty()) return harness_error(why);
   bytes_ = region_bytes(plan);
   left_aligned_ = left_aligned;
   RegionCapacities wanted = capacities_;

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "cases/error.h"
@@ -34,6 +35,10 @@ using RegionCapacities = std::array<std::uint64_t, kRegionCount>;
 // Bytes of the six allocations of a plan. An absent tensor has 0.
 std::array<std::uint64_t, kRegionCount> region_bytes(const InputPlan& plan);
 
+// "", or why this machine cannot hold the tensors of a plan: reserving memory succeeds for any size, and filling it then
+// ends in the death of some process.
+std::string beyond_memory(const InputPlan& plan);
+
 // Where an allocation of `bytes` begins inside a region: right-aligned (the default) leaves a gap of less than
 // kRegionAlignment bytes between its end and the guard.
 std::size_t region_start(std::uint64_t capacity, std::uint64_t bytes, bool left_aligned);
@@ -52,7 +57,7 @@ class Place {
 
   // Creates the shared memory object, so that fd() can be handed to a subject.
   Expected<void> open();
-  // Makes room for a plan; contents are lost where a region grows. Errors: no memory, no shared memory.
+  // Makes room for a plan; contents are lost where a region grows. Errors: beyond_memory(), no shared memory.
   Expected<void> prepare(const InputPlan& plan, bool left_aligned);
   // Gives memory back to the system when more than `keep` bytes are held.
   void trim(std::size_t keep);

@@ -146,6 +146,20 @@ TEST(Runner, UnsupportedCarriesTheBackendsReason) {
   ASSERT_TRUE(run(plan_of({"flash_attn_ext softcap=30"}), one_job(), backend_with(write_truth), {}, listener));
 }
 
+// Memory for it can be reserved: whoever fills it is killed.
+TEST(Runner, ACaseLargerThanTheMachinesMemoryIsOutOfMemoryAndTheOthersRun) {
+  NiceMock<MockRunListener> listener;
+  EXPECT_CALL(listener, on_verdict(AllOf(
+                            verdict_is(Verdict::OOM),
+                            Field(&VerdictRecord::detail, AllOf(HasSubstr("the tensors need 32768."),
+                                                                HasSubstr("this machine has "))))));
+  EXPECT_CALL(listener, on_verdict(verdict_is(Verdict::PASS)));
+  const auto summary = run(plan_of({"flash_attn_ext d=64 n_head=32 n_q=2147483647 n_kv=96", "flash_attn_ext n_kv=9"}),
+                           one_job(), backend_with(write_truth), {}, listener);
+  ASSERT_TRUE(summary) << summary.error().text();
+  EXPECT_EQ(summary->ruled, 2);
+}
+
 TEST(Runner, ABackendThatReportsAnErrorIsError) {
   NiceMock<MockRunListener> listener;
   EXPECT_CALL(listener, on_verdict(AllOf(verdict_is(Verdict::ERROR), Field(&VerdictRecord::detail, "device lost"))));

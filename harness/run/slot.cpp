@@ -84,6 +84,8 @@ Expected<void> Slot::seat(Seat& seat, const Case& c, std::size_t place) {
   seat.line = text(c);
   seat.id = case_id(c);
   const InputPlan plan = plan_inputs(c.problem);
+  seat.refused = beyond_memory(plan);
+  if (!seat.refused.empty()) return {};
   if (auto ready = seat.place->prepare(plan, c.problem.layout.left_aligned); !ready) return ready;
   KeyOptions key = board_.options().key;
   const TensorSource* files = board_.options().tensors;
@@ -117,7 +119,12 @@ void Slot::run_on(std::size_t backend, std::vector<Seat>& all) {
   std::vector<Seat*> seats;
   for (Seat& s : all) {
     if (board_.already_ruled(s.id, infos_[backend].name)) continue;
-    if (!board_.quarantined(*s.c, blank(backend, s))) seats.push_back(&s);
+    if (board_.quarantined(*s.c, blank(backend, s))) continue;
+    if (s.refused.empty()) {
+      seats.push_back(&s);
+    } else {
+      board_.ruled(*s.c, refused(backend, s).record);
+    }
   }
   if (!seats.empty() && !alive_[backend] && !revive(backend)) return;
   for (Seat* s : seats) {
@@ -191,6 +198,13 @@ VerdictRecord Slot::blank(std::size_t backend, const Seat& seat) const {
   const AttentionProblem& p = seat.c->problem;
   record.rows = p.n_seq * p.n_head * p.n_q;
   return record;
+}
+
+Slot::Result Slot::refused(std::size_t backend, const Seat& seat) const {
+  Result result{blank(backend, seat)};
+  result.record.verdict = Verdict::OOM;
+  result.record.detail = seat.refused;
+  return result;
 }
 
 void Slot::post(std::size_t backend, Seat& seat) {
@@ -281,6 +295,7 @@ Slot::Result Slot::run_alone(std::size_t backend, const Case& c) {
     result.interrupted = true;  // by a failure of the harness, which the board knows
     return result;
   }
+  if (!alone.refused.empty()) return refused(backend, alone);
   post(backend, alone);
   result = collect(backend, alone);
   places_[kSparePlace]->trim(kKeepBytes);

@@ -33,6 +33,7 @@ class Slot {
     Place* place = nullptr;
     std::size_t index = 0;
     std::string line, id;
+    std::string refused;       // why there is no room for it; then it has neither tensors nor key
     std::unique_ptr<Key> key;  // of flash_attn_ext, else
     std::unique_ptr<OpJudge> judge;
   };
@@ -50,6 +51,7 @@ class Slot {
   Expected<void> seat(Seat& seat, const Case& c, std::size_t place);
   void run_batch(const std::vector<const Case*>& cases);
   void run_on(std::size_t backend, std::vector<Seat>& seats);
+  Result refused(std::size_t backend, const Seat& seat) const;
   void post(std::size_t backend, Seat& seat);
   static Fault finding(const std::string& text);  // of an answer `found`
   Result collect(std::size_t backend, Seat& seat);

@@ -24,7 +24,9 @@ std::string too_large(const Experiments& experiments, const Case& c) {
   const std::int64_t base = total_bytes(plan_inputs(c.problem));
   for (const Experiment& e : experiments.list) {
     for (const Variant& v : e.variants) {
-      const std::int64_t bytes = total_bytes(plan_inputs(v.the_case.problem));
+      const InputPlan plan = plan_inputs(v.the_case.problem);
+      if (std::string why = beyond_memory(plan); !why.empty()) return "the variant: " + why;
+      const std::int64_t bytes = total_bytes(plan);
       if (bytes > kMostBytes && bytes > 2 * base) return fmt::format("the variant would need {} MiB", bytes >> 20);
     }
   }
