@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <cstring>
 
@@ -21,6 +20,11 @@ std::array<std::atomic<const GuardedMemory*>, kGuardedMemories> g_known{};
 
 GuardedMemory::~GuardedMemory() { release(); }
 
+void GuardedMemory::rename(std::string_view name) {
+  name_ = {};
+  std::copy_n(name.data(), std::min(name.size(), name_.size() - 1), name_.data());
+}
+
 void GuardedMemory::release() {
   for (auto& known : g_known) {
     const GuardedMemory* mine = this;
@@ -30,37 +34,46 @@ void GuardedMemory::release() {
   base_ = data_ = nullptr;
   open_ = 0;
   bytes_ = 0;
+  read_only_ = false;
 }
 
 Expected<void> GuardedMemory::prepare(std::uint64_t bytes, std::uint64_t alignment) {
+  const std::string name = name_.data();
+  const auto none = [&] { return harness_error("no memory for " + name + " of " + std::to_string(bytes) + " bytes"); };
   data_ = nullptr;
   bytes_ = bytes;
   if (bytes == 0) return {};
   const auto page = static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
   if (bytes > std::uint64_t{1} << 46) {
-    return harness_error("a workspace of " + std::to_string(bytes >> 30) + " GiB cannot be had");
+    return harness_error(name + " of " + std::to_string(bytes >> 30) + " GiB cannot be had");
   }
   const std::uint64_t room = (bytes + alignment + kRedZone + page - 1) / page * page;
   if (room > open_) {
     release();
     bytes_ = bytes;
     void* base = mmap(nullptr, room + 2 * kGuard, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (base == MAP_FAILED) return harness_error("no memory for a workspace of " + std::to_string(bytes) + " bytes");
+    if (base == MAP_FAILED) return none();
     base_ = static_cast<std::byte*>(base);
     open_ = room;
-    if (mprotect(base_ + kGuard, open_, PROT_READ | PROT_WRITE) != 0) {
-      release();
-      return harness_error("no memory for a workspace of " + std::to_string(bytes) + " bytes");
-    }
+    read_only_ = true;
     for (auto& known : g_known) {
       const GuardedMemory* free = nullptr;
       if (known.compare_exchange_strong(free, this)) break;
     }
   }
+  if (read_only_ && mprotect(base_ + kGuard, open_, PROT_READ | PROT_WRITE) != 0) {
+    release();
+    return none();
+  }
+  read_only_ = false;
   std::byte* const end = base_ + kGuard + open_;
   data_ = end - (bytes + alignment - 1) / alignment * alignment;
   std::memset(data_ - kRedZone, static_cast<int>(kFill), static_cast<std::size_t>(end - data_) + kRedZone);
   return {};
+}
+
+void GuardedMemory::forbid_writing() {
+  if (data_ != nullptr) read_only_ = mprotect(base_ + kGuard, open_, PROT_READ) == 0;
 }
 
 std::string GuardedMemory::damage() const {
@@ -77,7 +90,7 @@ std::string GuardedMemory::damage() const {
   return {};
 }
 
-bool guarded_memory_at(const void* address, std::int64_t* before, std::int64_t* after) {
+std::optional<GuardedHit> guarded_memory_at(const void* address) {
   const auto a = reinterpret_cast<std::uintptr_t>(address);
   for (const auto& known : g_known) {
     const GuardedMemory* memory = known.load();
@@ -85,11 +98,14 @@ bool guarded_memory_at(const void* address, std::int64_t* before, std::int64_t* 
     const auto low = reinterpret_cast<std::uintptr_t>(memory->base_);
     if (a < low || a >= low + memory->open_ + 2 * kGuard) continue;
     const auto start = reinterpret_cast<std::uintptr_t>(memory->data_);
-    *before = a < start ? static_cast<std::int64_t>(start - a) : 0;
-    *after = a >= start ? static_cast<std::int64_t>(a - start) - static_cast<std::int64_t>(memory->bytes_) : 0;
-    return true;
+    GuardedHit hit;
+    hit.name = memory->name_;
+    hit.before = a < start ? static_cast<std::int64_t>(start - a) : 0;
+    hit.after = a >= start ? static_cast<std::int64_t>(a - start) - static_cast<std::int64_t>(memory->bytes_) : 0;
+    hit.within = a >= start && hit.after < 0;
+    return hit;
   }
-  return false;
+  return std::nullopt;
 }
 
 }  // namespace attest

@@ -65,7 +65,7 @@ std::vector<FunctionConstantValue> constants(const AttentionInputs& in, const At
                                             {8, 'b', flag(bytewise)},
                                             {9, 'b', flag(options.vskip > 0)},
                                             {10, 'b', flag(!in.k.contiguous_rows())}};
-  if (options.mutant > 0) values.push_back({kMutantConstant, 'i', static_cast<double>(options.mutant)});
+  values.push_back({kMutantConstant, 'i', static_cast<double>(options.mutant)});
   return values;
 }
 

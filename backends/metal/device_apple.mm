@@ -3,6 +3,8 @@
 #import <Foundation/Foundation.h>
 #import <Metal/Metal.h>
 
+#include <bit>
+#include <cstdint>
 #include <cstring>
 #include <map>
 #include <string>
@@ -183,7 +185,7 @@ class AppleDevice final : public Device {
   Expected<id<MTLComputePipelineState>> pipeline_of(const Dispatch& d) {
     std::string key = d.function;
     for (const FunctionConstantValue& c : d.constants)
-      key += " " + std::to_string(c.index) + "=" + std::to_string(c.value);
+      key += " " + std::to_string(c.index) + "=" + std::to_string(std::bit_cast<std::uint64_t>(c.value));
     const auto known = pipelines_.find(key);
     if (known != pipelines_.end()) return known->second;
     std::vector<std::string> names;

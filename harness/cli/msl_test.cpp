@@ -226,5 +226,30 @@ TEST(Msl, MistakesInManifestAndKernelNameFileAndLine) {
   EXPECT_THAT(missing.out, HasSubstr("ERROR"));
 }
 
+struct ManifestFault {
+  const char *text, *instead, *verdict, *says;
+};
+
+// What the manifest promises and the kernel does not find, or does against it: a verdict, whatever lies in memory.
+TEST(Msl, AManifestThatDoesNotFitItsKernelIsSaidOfEveryCase) {
+  for (const ManifestFault& f : {
+           ManifestFault{"  \"f32 scale\",\n", "", "ERROR", "takes 32 bytes at buffer(4), it is given 28"},
+           ManifestFault{"1 = \"bool has_mask\"\n", "", "ERROR", "needs function constant 1 ('has_mask')"},
+           ManifestFault{"0 = \"int d_k\"", "0 = \"u8 d_k + 256\"", "ERROR", "function_constants.0:"},
+           ManifestFault{"tile = 32", "tile = \"32 / (n_q - 5)\"", "ERROR", "contract.tile:"},
+           ManifestFault{"tile = 32", "chunks = \"n_kv - 20\"", "ERROR", "contract.chunks:"},
+           ManifestFault{"  device float* answer", "  const_cast<device float*>(q)[0] = 7.0f;\n  device float* answer",
+                         "INPUT-WRITTEN", "the packed q, which is an input"},
+       }) {
+    Example example;
+    example.change(f.text, f.instead);
+    const Ended ended = attest({"run", "-b", "msl:" + example.manifest, "--case",
+                                "flash_attn_ext d=64 n_head=2 n_q=5 n_kv=20 kv=f16"});
+    EXPECT_EQ(ended.code, 1) << f.instead << ended.out << ended.err;
+    EXPECT_THAT(ended.out, HasSubstr(f.verdict)) << f.instead;
+    EXPECT_THAT(ended.out, HasSubstr(f.says)) << f.instead;
+  }
+}
+
 }  // namespace
 }  // namespace attest::testing

@@ -98,7 +98,7 @@ INSTANTIATE_TEST_SUITE_P(
                       Misdeed{"workspace-before", "OOB", "write 5 bytes before the start of the workspace"},
                       Misdeed{"workspace-far", "OOB", "write 4900 bytes past the end of the workspace"},
                       Misdeed{"workspace-stale", "NAN", ""},
-                      Misdeed{"workspace-huge", "ERROR", "a workspace of 4294967296 GiB cannot be had"},
+                      Misdeed{"workspace-huge", "ERROR", "the workspace of 4294967296 GiB cannot be had"},
                       Misdeed{"alignment", "ERROR", "workspace_alignment = 48 is no power of two up to 4096"},
                       Misdeed{"output-too-small", "ERROR", "run writes 252 bytes of output; this problem has 256"},
                       Misdeed{"prepare-fails", "ERROR", "prepare returned 4: it was told to"},

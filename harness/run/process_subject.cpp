@@ -360,8 +360,8 @@ Fault ProcessSubject::describe_death(int status) const {
   std::string tail = stack.empty() ? "" : " in " + stack;
   if (!words.empty()) tail += "; last words: " + words;
   if (fault_->valid.load() != 0 && fault_->out_of_memory != 0) return {Verdict::OOM, "out of memory" + tail};
-  if (fault_->valid.load() != 0 && (fault_->in_place != 0 || fault_->workspace != 0)) {
-    const std::string_view tensor = fault_->workspace != 0 ? "the workspace" : region_name(fault_->region);
+  if (fault_->valid.load() != 0 && (fault_->in_place != 0 || fault_->in_memory != 0)) {
+    const std::string_view tensor = fault_->in_memory != 0 ? fault_->memory.data() : region_name(fault_->region);
     const char* access = fault_->write == 1 ? "write" : fault_->write == 0 ? "read" : "access";
     if (fault_->within != 0) {
       return {Verdict::INPUT_WRITTEN, fmt::format("{} to {}, which is an input{}", access, tensor, tail)};

@@ -1,6 +1,7 @@
 // What judge and subject say to each other over a stream socket: fixed headers followed by text.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <string>
@@ -50,7 +51,8 @@ struct FaultReport {
   std::int64_t before, after;
   std::uint32_t within;     // inside a read-only input
   std::uint32_t write;      // 1: write, 0: read, 2: unknown
-  std::uint32_t workspace;  // 1: the address lies around memory lent to a kernel, `before` its start or `after` its end
+  std::uint32_t in_memory;  // 1: the address lies in or around other memory lent to a kernel, called `memory`
+  std::array<char, 64> memory;
   std::uint32_t out_of_memory;
   std::uint64_t address;
 };

@@ -70,14 +70,15 @@ void on_fault(int signal, siginfo_t* info, void* context) {
         g_fault->after = hit.after;
         g_fault->within = hit.within ? 1 : 0;
       }
-      std::int64_t before = 0, after = 0;
-      if (guarded_memory_at(info->si_addr, &before, &after)) {
-        g_fault->workspace = 1;
-        g_fault->before = before;
-        g_fault->after = after;
+      if (const auto hit = guarded_memory_at(info->si_addr)) {
+        g_fault->in_memory = 1;
+        g_fault->memory = hit->name;
+        g_fault->before = hit->before;
+        g_fault->after = hit->after;
+        g_fault->within = hit->within ? 1 : 0;
       }
     }
-    if (g_fault->in_place == 0 && g_fault->workspace == 0 && out_of_memory()) g_fault->out_of_memory = 1;
+    if (g_fault->in_place == 0 && g_fault->in_memory == 0 && out_of_memory()) g_fault->out_of_memory = 1;
     g_fault->valid.store(1);
     if (write(STDERR_FILENO, kStackMarker.data(), kStackMarker.size()) < 0) _exit(3);
     void* frames[32];

@@ -6,10 +6,9 @@
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 
 #include "backends/metal/manifest/names.h"
+#include "cases/file_io.h"
 #include "cases/toml_file.h"
 
 namespace attest::metal {
@@ -368,6 +367,8 @@ class ManifestReader {
       const auto names = problem_names();
       if (std::find(names.begin(), names.end(), name) == names.end())
         return no_such(node, "dispatch.kernel", "number of the problem", name, names);
+      if (problem_numbers(AttentionProblem{}).at(name).real)
+        return wrong(node.source(), fmt::format("dispatch.kernel: {{{}}} is no whole number", name));
     }
     return {};
   }
@@ -419,6 +420,8 @@ class ManifestReader {
       if (value == nullptr) continue;
       auto e = expression(*value, fmt::format("contract.{}", key), problem_names());
       if (!e) return Unexpected(e.error());
+      if (value->is_integer() && value->as_integer()->get() < 1)
+        return wrong(value->source(), fmt::format("contract.{} is at least 1", key));
       *slot = std::move(*e);
     }
     if (const toml::node* value = table.get("needs_finite_hidden")) {
@@ -449,13 +452,6 @@ class ManifestReader {
   Manifest manifest_;
 };
 
-Expected<std::string> read_file(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(in), {}};
-  if (in.is_open() && !in.bad()) return text;
-  return Unexpected(Error{ErrorKind::input, "cannot be read", path.string(), 0, 0, {}, {}});
-}
-
 }  // namespace
 
 std::size_t bytes_of(ScalarType type) {
@@ -468,11 +464,11 @@ Expected<Manifest> parse_manifest(std::string_view toml, const std::string& path
 }
 
 Expected<Manifest> load_manifest(const std::string& path) {
-  const auto toml = read_file(path);
+  const auto toml = read_text_file(path);
   if (!toml) return Unexpected(toml.error());
   auto manifest = parse_manifest(*toml, path, {});
   if (!manifest) return manifest;
-  auto source = read_file(std::filesystem::path(path).parent_path() / manifest->source_name);
+  auto source = read_text_file((std::filesystem::path(path).parent_path() / manifest->source_name).string());
   if (!source) {
     source.error().hint = fmt::format("source = \"{}\" in {}", manifest->source_name, path);
     return Unexpected(source.error());

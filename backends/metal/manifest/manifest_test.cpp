@@ -89,6 +89,8 @@ TEST(Manifest, AMistakeNamesFileLineKeyAndTheNearestWord) {
            Mistake{"\"u32 n_q\"", "\"u32 n_g\"", 15, "buffers.params.constants: nothing is called 'n_g'", "n_q"},
            Mistake{"scratch =", "scrach =", 17, "unknown key 'scrach'", "scratch"},
            Mistake{"{d_k}", "{dk}", 19, "no number of the problem is called 'dk'", "d_k"},
+           Mistake{"{d_k}", "{scale}", 19, "{scale} is no whole number", ""},
+           Mistake{"tile = 32", "tile = 0", 28, "contract.tile is at least 1", ""},
            Mistake{"{d_k}", "{d_k", 19, "'{' is not closed", ""},
            Mistake{"ceil_div(n_q, 8)", "ceil_div(n_q)", 21, "ceil_div takes two arguments", ""},
            Mistake{"threads = [32]", "threads = []", 22, "one to three sizes", ""},

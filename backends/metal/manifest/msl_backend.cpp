@@ -4,6 +4,7 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 
 #include "backends/metal/device_apple.h"
@@ -17,29 +18,10 @@ namespace metal {
 namespace {
 
 constexpr std::int64_t kMost = std::int64_t{1} << 40;  // bytes, threadgroups
+constexpr std::size_t kScratchAlignment = 64;
 
-Expected<void> append(const Scalar& s, const Numbers& numbers, std::vector<std::byte>& out) {
-  const std::size_t bytes = bytes_of(s.type);
-  out.resize((out.size() + bytes - 1) / bytes * bytes);
-  const auto put = [&](const auto& value) {
-    const auto* p = reinterpret_cast<const std::byte*>(&value);
-    out.insert(out.end(), p, p + sizeof value);
-  };
-  const auto value = s.value.evaluate(numbers);
-  if (!value) return Unexpected(value.error());
-  if (s.type == ScalarType::f32 || s.type == ScalarType::f16) {
-    const auto narrow = static_cast<float>(value->value);
-    if (s.type == ScalarType::f32) {
-      put(narrow);
-    } else {
-      put(f32_to_f16(narrow));
-    }
-    return {};
-  }
-  if (s.type == ScalarType::bool_) {
-    put(static_cast<std::uint8_t>(value->truth()));
-    return {};
-  }
+// A scalar of an integer type, or of bool. Error (input): no whole number, or none that the type can hold.
+Expected<std::int64_t> whole_value(const Scalar& s, const Numbers& numbers) {
   constexpr std::int64_t kLow = std::numeric_limits<std::int64_t>::min();
   constexpr std::int64_t kHigh = std::numeric_limits<std::int64_t>::max();
   struct Range {
@@ -53,8 +35,36 @@ Expected<void> append(const Scalar& s, const Numbers& numbers, std::vector<std::
                                           {0, 4294967295LL},
                                           {kLow, kHigh},
                                           {0, kHigh}}};
+  if (s.type == ScalarType::bool_) {
+    const auto value = s.value.evaluate(numbers);
+    if (!value) return Unexpected(value.error());
+    return value->truth() ? 1 : 0;
+  }
   const Range range = kRanges[static_cast<std::size_t>(s.type)];
-  const auto count = s.value.count(numbers, range.low, range.high);
+  return s.value.count(numbers, range.low, range.high);
+}
+
+bool is_real(const Scalar& s) { return s.type == ScalarType::f32 || s.type == ScalarType::f16; }
+
+Expected<void> append(const Scalar& s, const Numbers& numbers, std::vector<std::byte>& out) {
+  const std::size_t bytes = bytes_of(s.type);
+  out.resize((out.size() + bytes - 1) / bytes * bytes);
+  const auto put = [&](const auto& value) {
+    const auto* p = reinterpret_cast<const std::byte*>(&value);
+    out.insert(out.end(), p, p + sizeof value);
+  };
+  if (is_real(s)) {
+    const auto value = s.value.evaluate(numbers);
+    if (!value) return Unexpected(value.error());
+    const auto narrow = static_cast<float>(value->value);
+    if (s.type == ScalarType::f32) {
+      put(narrow);
+    } else {
+      put(f32_to_f16(narrow));
+    }
+    return {};
+  }
+  const auto count = whole_value(s, numbers);
   if (!count) return Unexpected(count.error());
   // Little endian, as every machine Metal and the simulator run on: the low bytes come first.
   const auto* p = reinterpret_cast<const std::byte*>(&*count);
@@ -92,9 +102,12 @@ std::string kernel_name(const std::string& pattern, const Numbers& numbers) {
 class MslBackend final : public Backend {
  public:
   MslBackend(std::string name, Manifest manifest, std::unique_ptr<Device> device)
-      : name_(std::move(name)), manifest_(std::move(manifest)), device_(std::move(device)) {
-    ready_.resize(manifest_.buffers.size());
-    scratch_.resize(manifest_.buffers.size());
+      : name_(std::move(name)),
+        manifest_(std::move(manifest)),
+        device_(std::move(device)),
+        ready_(manifest_.buffers.size()),
+        scratch_(manifest_.buffers.size()) {
+    for (std::size_t i = 0; i < scratch_.size(); ++i) scratch_[i].rename("buffers." + manifest_.buffers[i].name);
   }
 
   std::string name() const override { return name_; }
@@ -137,7 +150,7 @@ class MslBackend final : public Backend {
     ArithmeticContract c = manifest_.contract;
     const Numbers numbers = problem_numbers(p);
     if (const ManifestDispatch* d = first_dispatch(numbers)) c.set_path(kernel_name(d->kernel, numbers));
-    c.tile = manifest_.tile.count(numbers, 1, kMost).value_or(1);
+    c.tile = manifest_.tile.count(numbers, 1, kMost).value_or(1);  // what has no value is said by run()
     c.chunks = manifest_.chunks.count(numbers, 1, kMost).value_or(1);
     return c;
   }
@@ -147,6 +160,7 @@ class MslBackend final : public Backend {
       const auto dispatches = plan(inputs, out);
       if (!dispatches) return Unexpected(dispatches.error());
       auto result = device_->run(*dispatches);
+      if (result && result->findings.empty()) result->findings = damage();
       for (std::size_t i = 0; i < ready_.size(); ++i) {
         const ManifestBuffer& b = manifest_.buffers[i];
         if (b.kind == ManifestBuffer::Kind::tensor && b.tensor.role == TensorRole::out) give_back(ready_[i], out);
@@ -156,6 +170,17 @@ class MslBackend final : public Backend {
   }
 
  private:
+  // What was written beside the memory that the kernel may write.
+  std::vector<Finding> damage() const {
+    std::vector<Finding> findings;
+    for (std::size_t i = 0; i < ready_.size(); ++i) {
+      const GuardedMemory& memory =
+          manifest_.buffers[i].kind == ManifestBuffer::Kind::scratch ? scratch_[i] : ready_[i].memory;
+      const std::string where = memory.damage();
+      if (!where.empty()) findings.push_back({"OOB", fmt::format("write {} of buffers.{}", where, manifest_.buffers[i].name)});
+    }
+    return findings;
+  }
   bool is_for(const ManifestDispatch& d, const Numbers& numbers) const {
     if (!d.when) return true;
     const auto holds = d.when->evaluate(numbers);
@@ -169,25 +194,29 @@ class MslBackend final : public Backend {
   }
 
   // Tensors in their layouts, and their strides among the numbers.
-  void make_tensors_ready(const AttentionInputs& in, const MutableTensorView& out, Numbers& numbers) {
-    slopes_.clear();
-    for (std::int64_t h = 0; h < in.problem->n_head; ++h)
-      slopes_.push_back(static_cast<float>(alibi_slope(*in.problem, h)));
+  Expected<void> make_tensors_ready(const AttentionInputs& in, const MutableTensorView& out, Numbers& numbers) {
+    const std::int64_t heads = in.problem->n_head;
+    if (auto room = slopes_.prepare(static_cast<std::uint64_t>(heads) * sizeof(float), sizeof(float)); !room) return room;
+    for (std::int64_t h = 0; h < heads; ++h) {
+      const auto slope = static_cast<float>(alibi_slope(*in.problem, h));
+      std::memcpy(slopes_.data() + h * static_cast<std::int64_t>(sizeof slope), &slope, sizeof slope);
+    }
+    slopes_.forbid_writing();
     TensorView slopes;
-    slopes.ne = {in.problem->n_head, 1, 1, 1};
-    slopes.nb = {4, 4 * in.problem->n_head, 4 * in.problem->n_head, 4 * in.problem->n_head};
-    slopes.data = reinterpret_cast<const std::byte*>(slopes_.data());
+    slopes.ne = {heads, 1, 1, 1};
+    slopes.nb = {4, 4 * heads, 4 * heads, 4 * heads};
+    slopes.data = slopes_.data();
     const TensorView* views[] = {&in.q, &in.k, &in.v, &in.mask, &in.sinks, &slopes};
     for (std::size_t i = 0; i < manifest_.buffers.size(); ++i) {
       const ManifestBuffer& b = manifest_.buffers[i];
       if (b.kind != ManifestBuffer::Kind::tensor) continue;
-      if (b.tensor.role == TensorRole::out) {
-        make_ready(b.tensor, out, ready_[i]);
-      } else {
-        make_ready(b.tensor, *views[static_cast<std::size_t>(b.tensor.role)], ready_[i]);
-      }
+      const auto room = b.tensor.role == TensorRole::out
+                            ? make_ready(b.tensor, out, ready_[i])
+                            : make_ready(b.tensor, *views[static_cast<std::size_t>(b.tensor.role)], ready_[i]);
+      if (!room) return room;
       add_strides(b.tensor, ready_[i].strides, numbers);
     }
+    return {};
   }
 
   Expected<std::vector<Dispatch>> plan(const AttentionInputs& in, const MutableTensorView& out) {
@@ -195,16 +224,20 @@ class MslBackend final : public Backend {
     for (const Expression& condition : manifest_.where) {
       if (const auto holds = condition.evaluate(numbers); !holds) return Unexpected(holds.error());
     }
+    for (const auto& [key, e] : {std::pair{"tile", &manifest_.tile}, {"chunks", &manifest_.chunks}}) {
+      if (const auto count = e->count(numbers, 1, kMost); !count)
+        return input_error(fmt::format("contract.{}: {}", key, count.error().message));
+    }
     std::vector<FunctionConstantValue> constants;
     for (const auto& [index, scalar] : manifest_.function_constants) {
-      const auto value = scalar.value.evaluate(numbers);
-      if (!value) return Unexpected(value.error());
-      const bool real = scalar.type == ScalarType::f32 || scalar.type == ScalarType::f16;
-      const char kind = scalar.type == ScalarType::bool_ ? 'b' : real ? 'f' : 'i';
-      if (kind == 'i' && value->real) return input_error(fmt::format("'{}' is no whole number", scalar.value.text()));
-      constants.push_back({index, kind, kind == 'b' ? (value->truth() ? 1.0 : 0.0) : value->value});
+      auto value = constant_of(index, scalar, numbers);
+      if (!value) {
+        value.error().message = fmt::format("function_constants.{}: {}", index, value.error().message);
+        return Unexpected(value.error());
+      }
+      constants.push_back(*value);
     }
-    make_tensors_ready(in, out, numbers);
+    if (auto room = make_tensors_ready(in, out, numbers); !room) return Unexpected(room.error());
     std::vector<Argument> arguments;
     for (std::size_t i = 0; i < manifest_.buffers.size(); ++i) {
       auto argument = argument_of(i, numbers);
@@ -243,6 +276,19 @@ class MslBackend final : public Backend {
     return dispatches;
   }
 
+  static Expected<FunctionConstantValue> constant_of(int index, const Scalar& scalar, const Numbers& numbers) {
+    if (is_real(scalar)) {
+      const auto value = scalar.value.evaluate(numbers);
+      if (!value) return Unexpected(value.error());
+      return FunctionConstantValue{index, 'f', value->value};
+    }
+    const auto value = whole_value(scalar, numbers);
+    if (!value) return Unexpected(value.error());
+    if (static_cast<std::int64_t>(static_cast<double>(*value)) != *value)
+      return input_error(fmt::format("{} is more than a function constant can be here", *value));
+    return FunctionConstantValue{index, scalar.type == ScalarType::bool_ ? 'b' : 'i', static_cast<double>(*value)};
+  }
+
   Expected<Argument> argument_of(std::size_t i, const Numbers& numbers) {
     const ManifestBuffer& b = manifest_.buffers[i];
     if (b.kind == ManifestBuffer::Kind::constants) {
@@ -259,7 +305,8 @@ class MslBackend final : public Backend {
       const auto bytes = b.bytes.count(numbers, 0, kMost);
       if (!bytes) return Unexpected(bytes.error());
       const auto size = static_cast<std::size_t>(*bytes);
-      return Argument::output(0, scratch_[i].reset(size), size);
+      if (auto room = scratch_[i].prepare(size, kScratchAlignment); !room) return Unexpected(room.error());
+      return Argument::output(0, scratch_[i].data(), size);
     }
     const ReadyTensor& t = ready_[i];
     Argument a = Argument::of(0, t.view.data, t.bytes);
@@ -272,7 +319,7 @@ class MslBackend final : public Backend {
   std::unique_ptr<Device> device_;
   std::vector<ReadyTensor> ready_;
   std::vector<GuardedMemory> scratch_;
-  std::vector<float> slopes_;
+  GuardedMemory slopes_{"the slopes"};
 };
 
 }  // namespace

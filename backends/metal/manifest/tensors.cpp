@@ -1,12 +1,9 @@
 #include "backends/metal/manifest/tensors.h"
 
 #include <fmt/format.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
-#include <new>
 
 #include "backends/metal/packing.h"
 
@@ -14,8 +11,6 @@ namespace attest::metal {
 namespace {
 
 constexpr std::size_t kAlignment = 64;
-
-std::size_t rounded(std::size_t bytes, std::size_t to) { return (bytes + to - 1) / to * to; }
 
 // Extents in units: blocks along dimension 0 of quantised types.
 std::array<std::int64_t, 4> units(const TensorShape& t) {
@@ -171,42 +166,12 @@ Support fits(const TensorWish& wish, const InputPlan& plan) {
   return {};
 }
 
-GuardedMemory& GuardedMemory::operator=(GuardedMemory&& o) noexcept {
-  std::swap(pages_, o.pages_);
-  std::swap(mapped_, o.mapped_);
-  std::swap(usable_, o.usable_);
-  return *this;
-}
-
-void GuardedMemory::release() {
-  if (pages_ != nullptr) munmap(pages_, mapped_);
-  pages_ = nullptr;
-  mapped_ = usable_ = 0;
-}
-
-std::byte* GuardedMemory::reset(std::size_t bytes) {
-  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-  const std::size_t usable = rounded(std::max<std::size_t>(bytes, 1), page), mapped = usable + 16 * page;
-  if (usable != usable_) {
-    release();
-    void* p = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (p == MAP_FAILED) throw std::bad_alloc();
-    pages_ = p;
-    mapped_ = mapped;
-    usable_ = usable;
-    mprotect(static_cast<std::byte*>(p) + usable, mapped - usable, PROT_NONE);
-  }
-  auto* begin = static_cast<std::byte*>(pages_) + usable_ - rounded(bytes, kAlignment);
-  std::memset(pages_, 0xff, usable_);
-  return begin;
-}
-
-void make_ready(const TensorWish& wish, const TensorView& bare, ReadyTensor& ready) {
+Expected<void> make_ready(const TensorWish& wish, const TensorView& bare, ReadyTensor& ready) {
   ready.view = bare;
   ready.packed = false;
   ready.strides = {};
   ready.bytes = 0;
-  if (!bare.present()) return;
+  if (!bare.present()) return {};
   const DType type = wish.type.value_or(bare.dtype);
   const bool as_it_lies = wish.order.empty() && type == bare.dtype;
   // Strides of dimensions of one element are the layout's.
@@ -215,17 +180,20 @@ void make_ready(const TensorWish& wish, const TensorView& bare, ReadyTensor& rea
   ready.bytes = bytes_of(wanted);
   static_cast<TensorShape&>(ready.view) = wanted;
   for (std::size_t i = 0; i < 4; ++i) ready.strides[i] = wanted.nb[i] / info(type).block_bytes;
-  if (same_place(bare, wanted)) return;
-  std::byte* at = ready.memory.reset(ready.bytes);
-  copy(bare, bare.data, wanted, at);
-  ready.view.data = at;
+  if (same_place(bare, wanted)) return {};
+  ready.memory.rename(fmt::format("the packed {}", kTensorNames[static_cast<std::size_t>(wish.role)]));
+  if (auto room = ready.memory.prepare(ready.bytes, kAlignment); !room) return room;
+  copy(bare, bare.data, wanted, ready.memory.data());
+  if (wish.role != TensorRole::out) ready.memory.forbid_writing();
+  ready.view.data = ready.memory.data();
   ready.packed = true;
+  return {};
 }
 
-void make_ready(const TensorWish& wish, const MutableTensorView& out, ReadyTensor& ready) {
+Expected<void> make_ready(const TensorWish& wish, const MutableTensorView& out, ReadyTensor& ready) {
   TensorWish own = wish;
   if (!own.type) own.type = out.dtype;
-  make_ready(own, out.view(), ready);
+  return make_ready(own, out.view(), ready);
 }
 
 void give_back(const ReadyTensor& ready, const MutableTensorView& out) {

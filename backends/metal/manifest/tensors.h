@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "backends/backend.h"
+#include "backends/guarded_memory.h"
 #include "cases/error.h"
 #include "cases/problem.h"
 
@@ -30,36 +31,18 @@ std::optional<std::string> flaw_of(const TensorWish& wish);
 // UNSUPPORTED where the layout has no place for a dimension of the problem, or the mask's type would be narrowed.
 Support fits(const TensorWish& wish, const InputPlan& plan);
 
-// Memory that ends, to 64 bytes, at a page nobody may touch.
-class GuardedMemory {
- public:
-  GuardedMemory() = default;
-  ~GuardedMemory() { release(); }
-  GuardedMemory(const GuardedMemory&) = delete;
-  GuardedMemory& operator=(const GuardedMemory&) = delete;
-  GuardedMemory(GuardedMemory&& o) noexcept { *this = std::move(o); }
-  GuardedMemory& operator=(GuardedMemory&& o) noexcept;
-  // `bytes` of 0xff. Throws std::bad_alloc.
-  std::byte* reset(std::size_t bytes);
-
- private:
-  void release();
-  void* pages_ = nullptr;
-  std::size_t mapped_ = 0, usable_ = 0;
-};
-
 // One tensor ready for a kernel. Keep it until the kernel has run.
 struct ReadyTensor {
   TensorView view;                        // as the kernel gets it; absent: no data
   std::size_t bytes = 0;                  // from the first to the last
   std::array<std::int64_t, 4> strides{};  // in elements, blocks of quantised types; 0 where absent
   bool packed = false;                    // not the caller's memory
-  GuardedMemory memory;
+  GuardedMemory memory;                   // of a packed one; inputs may not be written
 };
-// Throws std::bad_alloc. `bare` may be absent.
-void make_ready(const TensorWish& wish, const TensorView& bare, ReadyTensor& ready);
+// `bare` may be absent. Error (harness): no memory.
+Expected<void> make_ready(const TensorWish& wish, const TensorView& bare, ReadyTensor& ready);
 // The output likewise: the bytes that `out` holds before the call are those the kernel finds, where types agree.
-void make_ready(const TensorWish& wish, const MutableTensorView& out, ReadyTensor& ready);
+Expected<void> make_ready(const TensorWish& wish, const MutableTensorView& out, ReadyTensor& ready);
 // After the run: what was written into packed memory goes where it belongs.
 void give_back(const ReadyTensor& ready, const MutableTensorView& out);
 

@@ -4,7 +4,7 @@
 
 namespace attest::msl {
 
-inline constexpr int kAbi = 6;  // part of the key of the compile cache
+inline constexpr int kAbi = 7;  // part of the key of the compile cache
 inline constexpr unsigned kSimdWidth = 32;
 
 // What a parameter of a kernel is bound to.
@@ -56,6 +56,8 @@ struct Kernel {
   int line;
   const char* signature;  // per parameter, separated by ';': "buffer(0)", "threadgroup(1)", "thread_position_in_grid"
   int parameters;
+  const unsigned* bytes;  // per parameter: what a reference needs, 0 of all else
+  const char* constants;  // names, each with a ';' behind it, of the function constants that its text leads to
   void (*entry)(const Call&, const Position&);
   Kernel* next;
 };

@@ -260,6 +260,40 @@ TEST(Checks, ThreadgroupsThatShareDeviceMemoryRace) {
   EXPECT_THAT(together->findings.front().text, HasSubstr("thread 0 of threadgroup 1 and thread 0 of threadgroup 0"));
 }
 
+const char* const kShared = R"(kernel void one_reads_one_updates(device float* out [[buffer(0)]], uint i [[thread_index_in_threadgroup]]) {
+  if (i == 0) out[1] = out[0] * 2;
+  if (i == 32) out[0] = out[0] * 0.5f;
+}
+kernel void many_barriers(device float* out [[buffer(0)]], uint i [[thread_index_in_threadgroup]]) {
+  if (i == 0) out[0] = 1.0f;
+  for (int n = 0; n < 65536; ++n) threadgroup_barrier(mem_flags::mem_device);
+  if (i == 32) out[0] = 2.0f;
+}
+)";
+
+// The writer's own read does not hide the other thread's.
+TEST(Checks, AReaderIsRememberedBehindTheWritersOwnRead) {
+  for (const RunOrder order : {RunOrder{RunOrder::Kind::fifo, 0}, RunOrder{RunOrder::Kind::lifo, 0},
+                               RunOrder{RunOrder::Kind::random, 2}, RunOrder{RunOrder::Kind::random, 3}}) {
+    std::vector<float> out(2);
+    SimOptions options;
+    options.model = ExecutionModel::tsan;
+    options.order = order;
+    const auto found = MslBench(kShared, options).run<float, float>("one_reads_one_updates", out, 64);
+    ASSERT_FALSE(found.empty());
+    EXPECT_EQ(found.front().verdict, "RACE");
+  }
+}
+
+TEST(Checks, BarriersAreCountedBeyond16Bits) {
+  std::vector<float> out(1);
+  SimOptions options;
+  options.model = ExecutionModel::tsan;
+  const auto found = MslBench(kShared, options).run<float, float>("many_barriers", out, 33);
+  EXPECT_TRUE(found.empty()) << found.front().text;
+  EXPECT_EQ(out[0], 2);
+}
+
 TEST(Checks, CopiesArriveWithTheWaitAndClampTheirTiles) {
   std::vector<float> in(128);
   for (std::size_t i = 0; i < in.size(); ++i) in[i] = static_cast<float>(i);

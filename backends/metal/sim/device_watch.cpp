@@ -30,13 +30,13 @@ bool DeviceWatch::add(std::string name, const std::byte* data, std::size_t bytes
   if (bytes > kMaxBytes) return false;
   begin_ = regions_.empty() ? data : std::min(begin_, data);
   end_ = regions_.empty() ? data + bytes : std::max(end_, data + bytes);
-  regions_.push_back({std::move(name), data, std::vector<Cell>(bytes)});
+  regions_.push_back({std::move(name), data, std::vector<Touch>(bytes), {}});
   return true;
 }
 
 void DeviceWatch::access(const std::byte* at, std::size_t bytes, bool write, const void* pc, const DeviceMoment& now,
                          std::vector<Finding>& findings, const std::function<std::string(const void*)>& line_of) {
-  const auto in = [&](const Region& r) { return at >= r.data && at < r.data + r.cells.size(); };
+  const auto in = [&](const Region& r) { return at >= r.data && at < r.data + r.writes.size(); };
   const auto region = std::find_if(regions_.begin(), regions_.end(), in);
   if (region == regions_.end()) return;
   const auto offset = static_cast<std::size_t>(at - region->data);
@@ -49,15 +49,24 @@ void DeviceWatch::access(const std::byte* at, std::size_t bytes, bool write, con
                              line_of(pc), write ? "writes" : "reads", line_of(other.pc), did, byte, region->name,
                              now.thread, now.threadgroup, other.when.thread, other.when.threadgroup)});
   };
-  for (std::size_t i = offset; i < std::min(offset + bytes, region->cells.size()); ++i) {
-    Cell& cell = region->cells[i];
-    check(cell.write, "writes", i);
+  const std::size_t end = std::min(offset + bytes, region->writes.size());
+  if (!write && region->reads.empty()) region->reads.resize(region->writes.size());
+  for (std::size_t i = offset; i < end; ++i) {
+    check(region->writes[i], "writes", i);
     if (write) {
-      check(cell.read, "reads", i);
-      cell.write = {now, pc};
-    } else {
-      cell.read = {now, pc};
+      if (!region->reads.empty()) {
+        for (const Touch& read : region->reads[i]) check(read, "reads", i);
+      }
+      region->writes[i] = {now, pc};
+      continue;
     }
+    Reads& reads = region->reads[i];
+    const DeviceMoment& last = reads[0].when;
+    if (reads[0].pc != nullptr && (last.threadgroup != now.threadgroup || last.thread != now.thread)) {
+      const bool same_simdgroup = last.thread / kLanes == now.thread / kLanes;
+      reads[last.threadgroup != now.threadgroup ? 3 : same_simdgroup ? 1 : 2] = reads[0];
+    }
+    reads[0] = {now, pc};
   }
 }
 

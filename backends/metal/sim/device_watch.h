@@ -1,6 +1,7 @@
 // Who touched which byte of the device memory that a dispatch may write: threads of a grid that do so without order.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -16,7 +17,7 @@ namespace attest::metal {
 // A thread of the grid between two barriers that order device memory. Nothing orders threads of different threadgroups.
 struct DeviceMoment {
   std::uint32_t threadgroup = 0;
-  std::uint16_t thread = 0, threadgroup_epoch = 0, simdgroup_epoch = 0;
+  std::uint32_t thread = 0, threadgroup_epoch = 0, simdgroup_epoch = 0;
 };
 
 class DeviceWatch {
@@ -37,13 +38,13 @@ class DeviceWatch {
     DeviceMoment when;
     const void* pc = nullptr;
   };
-  struct Cell {
-    Touch write, read;
-  };
+  // Last reader, and the last other one of its simdgroup, of another simdgroup, of another threadgroup.
+  using Reads = std::array<Touch, 4>;
   struct Region {
     std::string name;
     const std::byte* data;
-    std::vector<Cell> cells;  // one per byte
+    std::vector<Touch> writes;  // one per byte
+    std::vector<Reads> reads;   // likewise, from the first read on: few outputs are read
   };
   std::vector<Region> regions_;
   const std::byte *begin_ = nullptr, *end_ = nullptr;

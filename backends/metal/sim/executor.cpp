@@ -397,7 +397,7 @@ void Executor::Work::run_threadgroup(std::uint64_t index) {
                   {t.x, t.y, t.z},
                   0};
     f.moment = {i, i / kLanes, 0, 0};
-    f.device = {static_cast<std::uint32_t>(index), static_cast<std::uint16_t>(i), 0, 0};
+    f.device = {static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(i), 0, 0};
     f.line = 0;
     f.context = context::make_fcontext(static_cast<std::byte*>(stacks_[i]) + kStackGuard + kStackBytes, kStackBytes,
                                        fiber_main);

@@ -296,5 +296,51 @@ TEST_F(Language, WhatAppleRefusesAtADispatchIsRefused) {
   EXPECT_THAT(bench().refused(), HasSubstr("an empty grid"));
 }
 
+const char* const kArguments = R"(
+constant int used [[function_constant(0)]];
+constant int led_to [[function_constant(1)]];
+constant int asked [[function_constant(2)]];
+constant int elsewhere [[function_constant(3)]];
+constant int doubled = led_to * 2;
+struct Three { float a, b, c; };
+inline float helper(float x) { return x * doubled; }
+kernel void f(device float* out [[buffer(0)]], constant Three& p [[buffer(1)]], uint i [[thread_index_in_threadgroup]]) {
+  if (i == 0) out[0] = helper(p.c) + used + (is_function_constant_defined(asked) ? asked : 0);
+}
+kernel void g(device float* out [[buffer(0)]], constant float* p [[buffer(1)]], uint i [[thread_index_in_threadgroup]]) {
+  if (i == 0) out[0] = p[0] + elsewhere;
+}
+)";
+
+TEST(Arguments, AFunctionConstantThatAKernelLeadsToNeedsAValue) {
+  MslBench b(kArguments);
+  std::vector<float> out(1), in{1, 2, 3};
+  b.run("f", out, 32, in, 0, {{0, 'i', 10}});
+  EXPECT_THAT(b.refused(), HasSubstr("kernel 'f' needs function constant 1 ('led_to'), which is given no value"));
+  EXPECT_TRUE(b.run("f", out, 32, in, 0, {{0, 'i', 10}, {1, 'i', 2}}).empty());
+  EXPECT_EQ(out[0], 22) << "what the file asks after may be missing, and what only others use";
+  b.run("g", out, 32, in);
+  EXPECT_THAT(b.refused(), HasSubstr("function constant 3 ('elsewhere')"));
+}
+
+// As Metal's validation has it: an argument must hold what its reference reads.
+TEST(Arguments, AReferenceNeedsItsBytes) {
+  MslBench b(kArguments);
+  std::vector<float> out(1);
+  b.run("f", out, 32, std::vector<float>{1, 2}, 0, {{0, 'i', 10}, {1, 'i', 2}});
+  EXPECT_THAT(b.refused(), HasSubstr("kernel 'f' takes 12 bytes at buffer(1), it is given 8"));
+}
+
+TEST(ArgumentsDeathTest, BytesThatAreSetEndAtAGuardAndAreNotWritten) {
+  MslBench b(kArguments);
+  std::vector<float> out(1);
+  Dispatch d;
+  d.function = "g";
+  d.constants = {{3, 'i', 1}};
+  d.arguments = {Argument::output(0, out.data(), 4), Argument::value(1, std::array<std::byte, 2>{})};
+  d.threads.x = 32;
+  EXPECT_DEATH((void)b.device().run({d}), "") << "a float is read of two bytes";
+}
+
 }  // namespace
 }  // namespace attest::metal

@@ -38,7 +38,9 @@ Expected<const msl::Kernel*> LoadedModule::kernel(const std::string& name) const
   return input_error(fmt::format("the library has no kernel '{}'", name), did_you_mean(name, names));
 }
 
-Expected<void> LoadedModule::set_constants(const std::vector<FunctionConstantValue>& values) {
+Expected<void> LoadedModule::set_constants(const msl::Kernel& kernel,
+                                           const std::vector<FunctionConstantValue>& values) {
+  const std::string needed = std::string(";") + kernel.constants;
   for (msl::FunctionConstant* c = module_.constants; c != nullptr; c = c->next) {
     if (c->evaluate != nullptr) {
       c->evaluate();
@@ -59,6 +61,10 @@ Expected<void> LoadedModule::set_constants(const std::vector<FunctionConstantVal
         return input_error(fmt::format("function constant '{}' is no float", c->name));
       // Little-endian: the low bytes are the narrow value.
       std::memcpy(c->value, c->kind == 'f' ? static_cast<const void*>(&single) : &integer, c->bytes);
+    }
+    if (!*c->defined && needed.find(fmt::format(";{};", c->name)) != std::string::npos) {
+      return input_error(fmt::format("kernel '{}' needs function constant {} ('{}'), which is given no value",
+                                     kernel.name, c->index, c->name));
     }
   }
   return {};

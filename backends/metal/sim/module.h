@@ -24,9 +24,9 @@ class LoadedModule {
   const msl::Module& module() const { return module_; }
   // Errors (input): no such kernel (with the nearest name).
   Expected<const msl::Kernel*> kernel(const std::string& name) const;
-  // Sets the given constants, marks the others undefined and works out those that depend on them. Error (input): a
-  // value for a constant that the file does not have.
-  Expected<void> set_constants(const std::vector<FunctionConstantValue>& values);
+  // Sets the given constants, marks the others undefined and works out those that depend on them. Errors (input): a
+  // value of another kind; none for a constant that the kernel leads to and that the file does not ask after.
+  Expected<void> set_constants(const msl::Kernel& kernel, const std::vector<FunctionConstantValue>& values);
   // "vec.metal:120" of a code address.
   std::string line_of(const void* pc) const;
 

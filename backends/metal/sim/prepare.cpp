@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "backends/metal/sim/mentions.h"
 #include "backends/metal/sim/refuse.h"
 #include "backends/metal/sim/tokens.h"
 
@@ -200,8 +201,24 @@ class Preparation {
 
   void register_kernel(const Token& at, const std::string& function, std::string_view name,
                        const std::string& signature) {
-    appendix_ +=
-        fmt::format("MSL_KERNEL({}, \"{}\", {}, \"{}\", {})\n", kernels_++, name, at.line, signature, function);
+    const std::string_view plain = std::string_view(function).substr(0, function.find('<'));
+    appendix_ += fmt::format("MSL_KERNEL({}, \"{}\", {}, \"{}\", \"{}\", {})\n", kernels_++, name, at.line, signature,
+                             constants_of(plain), function);
+  }
+
+  // The function constants that a kernel's text leads to, but for those that the file asks whether they are defined.
+  std::string constants_of(std::string_view kernel) {
+    if (mentions_.empty()) mentions_ = mentions_of(tokens_);
+    const auto reached = reached_from(kernel, mentions_);
+    std::set<std::string_view> asked;
+    for (std::size_t i = 0; i + 2 < tokens_.size(); ++i) {
+      if (tokens_[i].is("is_function_constant_defined")) asked.insert(tokens_[i + 2].text);
+    }
+    std::string out;
+    for (const auto constant : function_constants_) {
+      if (reached.count(constant) > 0 && asked.count(constant) == 0) out += fmt::format("{};", constant);
+    }
+    return out;
   }
 
   // threadgroup T a[8], b;    inside a kernel: one object per threadgroup, not per thread
@@ -254,6 +271,7 @@ class Preparation {
   std::vector<Edit> edits_;  // in textual order
   std::set<std::string_view> function_constants_;
   std::map<std::string_view, std::string> signatures_;
+  Mentions mentions_;
   std::string appendix_;
   int depth_ = 0, objects_ = 0, kernels_ = 0;
 };

@@ -3,11 +3,15 @@
 #include <fmt/format.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <charconv>
+#include <cstring>
 #include <ctime>
+#include <deque>
 #include <mutex>
 #include <new>
 
+#include "backends/guarded_memory.h"
 #include "backends/metal/sim/module.h"
 #include "backends/metal/sim/toolchain.h"
 
@@ -120,14 +124,28 @@ class SimDevice final : public Device {
     return missing;
   }
 
+  // Memory of an argument as the kernel sees it: bytes that are set lie against a guard page, and are not written.
+  Expected<const std::byte*> lend(const Argument& a) {
+    if (a.data != nullptr || a.copied.empty()) return a.data;
+    const auto index = static_cast<std::size_t>(a.index);
+    while (copies_.size() <= index) copies_.emplace_back(fmt::format("buffer({})", copies_.size()));
+    const std::size_t bytes = a.copied.size(), largest = bytes & (~bytes + 1);  // power of two that divides it
+    if (auto room = copies_[index].prepare(bytes, std::min<std::size_t>(largest, 16)); !room)
+      return Unexpected(room.error());
+    std::memcpy(copies_[index].data(), a.copied.data(), bytes);
+    copies_[index].forbid_writing();
+    return copies_[index].data();
+  }
+
   Expected<std::vector<Finding>> run_one(const Dispatch& d) {
     if (auto fine = check_dispatch(d); !fine) return Unexpected(fine.error());
     const auto module = module_with(d.function);
     if (!module) return Unexpected(module.error());
-    if (auto set = (*module)->set_constants(d.constants); !set) return Unexpected(set.error());
+    const msl::Kernel* kernel = *(*module)->kernel(d.function);
+    if (auto set = (*module)->set_constants(*kernel, d.constants); !set) return Unexpected(set.error());
     Launch launch;
     launch.module = &(*module)->module();
-    launch.kernel = *(*module)->kernel(d.function);
+    launch.kernel = kernel;
     launch.threadgroups = d.threadgroups;
     launch.threads = d.threads;
     launch.order = options_.order;
@@ -147,18 +165,25 @@ class SimDevice final : public Device {
     }
     std::vector<msl::Binding> bindings;
     std::vector<void*> pointers;
-    for (std::string_view rest = launch.kernel->signature; !rest.empty();) {
+    for (std::string_view rest = kernel->signature; !rest.empty();) {
       const std::size_t end = std::min(rest.find(';'), rest.size());
       const Bound b = bound(rest.substr(0, end));
       rest.remove_prefix(std::min(end + 1, rest.size()));
       void* at = absent_page();
       const auto index = static_cast<std::size_t>(b.index);
       if (b.threadgroup && index < memory.size()) at = memory[index];
+      const unsigned needs = kernel->bytes[bindings.size()];
       for (const Argument& a : d.arguments) {
         if (b.threadgroup || a.index != b.index) continue;
-        const std::byte* data = a.data != nullptr ? a.data : a.copied.data();
-        if (data != nullptr) at = const_cast<std::byte*>(data);
-        if (data != nullptr && a.written) launch.written.push_back({fmt::format("buffer({})", a.index), data, a.bytes});
+        const std::size_t has = a.data != nullptr ? a.bytes : a.copied.size();
+        if (has > 0 && has < needs) {
+          return input_error(fmt::format("kernel '{}' takes {} bytes at buffer({}), it is given {}", d.function, needs,
+                                         a.index, has));
+        }
+        auto data = lend(a);
+        if (!data) return Unexpected(data.error());
+        if (*data != nullptr) at = const_cast<std::byte*>(*data);
+        if (a.data != nullptr && a.written) launch.written.push_back({fmt::format("buffer({})", a.index), a.data, a.bytes});
       }
       bindings.push_back(b.binding);
       pointers.push_back(b.binding == msl::Binding::pointer ? at : nullptr);
@@ -170,6 +195,7 @@ class SimDevice final : public Device {
   Toolchain toolchain_;
   SimOptions options_;
   std::vector<std::shared_ptr<LoadedModule>> modules_;
+  std::deque<GuardedMemory> copies_;  // by index of the argument
   Executor executor_;
 };
 

@@ -92,6 +92,11 @@ struct IndicesTo<0, I...> {
 
 inline void forget_products(unsigned thread_index);
 
+template <class P>
+constexpr unsigned reference_bytes = 0;
+template <class P>
+constexpr unsigned reference_bytes<P&> = sizeof(P);
+
 template <auto F>
 struct Entry;
 template <class... P, void (*F)(P...)>
@@ -105,13 +110,14 @@ struct Entry<F> {
     call(c, p, typename IndicesTo<sizeof...(P)>::type());
   }
   static constexpr int kParameters = sizeof...(P);
+  static constexpr unsigned kBytes[sizeof...(P) + 1] = {reference_bytes<P>..., 0};
 };
 
 struct RegisterKernel {
   Kernel kernel;
-  RegisterKernel(const char* name, int line, const char* signature, int parameters,
-                 void (*entry)(const Call&, const Position&))
-      : kernel{name, line, signature, parameters, entry, g_kernels} {
+  RegisterKernel(const char* name, int line, const char* signature, int parameters, const unsigned* bytes,
+                 const char* constants, void (*entry)(const Call&, const Position&))
+      : kernel{name, line, signature, parameters, bytes, constants, entry, g_kernels} {
     g_kernels = &kernel;
   }
 };
@@ -133,8 +139,9 @@ struct RegisterConstant {
 
 }  // namespace msl
 
-#define MSL_KERNEL(id, name, line, signature, ...)                                                         \
+#define MSL_KERNEL(id, name, line, signature, constants, ...)                                              \
   static msl::RegisterKernel msl_kernel_##id(name, line, signature, msl::Entry<&__VA_ARGS__>::kParameters, \
+                                             msl::Entry<&__VA_ARGS__>::kBytes, constants,                  \
                                              &msl::Entry<&__VA_ARGS__>::run);
 #define MSL_FUNCTION_CONSTANT(T, name, index)                                                       \
   static T name;                                                                                    \
