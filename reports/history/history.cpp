@@ -93,12 +93,12 @@ std::optional<std::uint64_t> hex_number(std::string_view text) {
 Expected<History> History::open(const std::filesystem::path& path, bool create) {
   auto connection = sqlite::Connection::open(path, create);
   if (!connection) return Unexpected(connection.error());
-  // Readers and a writer do not wait for each other, and what is committed outlives the process. Where the file system
-  // has no shared memory SQLite keeps its older journal, which is as safe and slower.
   auto set = connection->execute("PRAGMA synchronous = NORMAL; PRAGMA cache_size = -65536");
-  if (set) set = connection->number("PRAGMA user_version").map([](std::int64_t) {});
-  if (set) set = connection->execute("PRAGMA journal_mode = WAL");
   if (set) set = migrate(*connection);
+  // Readers and a writer do not wait for each other, and what is committed outlives the process. Where the file system
+  // has no shared memory SQLite keeps its older journal, which is as safe and slower. It is a property of the file: set
+  // once that is known to be ours, by those that write.
+  if (set && create) set = connection->execute("PRAGMA journal_mode = WAL");
   if (!set) return Unexpected(set.error());
   return History(std::move(*connection));
 }
@@ -332,6 +332,7 @@ Expected<std::vector<StoredRun>> History::runs() {
     header.backends.emplace_back(backends->text(1));
     header.build_ids.emplace_back(backends->text(2));
   }
+  if (auto same = connection_.unchanged(); !same) return Unexpected(same.error());
   return runs;
 }
 
@@ -383,6 +384,7 @@ Expected<BriefRun> History::read(const StoredRun& stored) {
     }
     run.verdicts.push_back(v);
   }
+  if (auto same = connection_.unchanged(); !same) return Unexpected(same.error());
   run.complete = stored.finished && static_cast<std::int64_t>(run.verdicts.size()) >= stored.header.verdicts_expected;
   run.line = [this](std::uint64_t case_id) { return line(case_id).value_or(fmt::format("case {:016x}", case_id)); };
   return run;

@@ -32,8 +32,8 @@ struct StoredVerdict {
 // is there whatever becomes of the process (a power cut may cost the last second).
 class History {
  public:
-  // Makes the file where `create` says so; brings one of an older schema up to date. Input errors: no such file, no
-  // history, a newer schema.
+  // Makes the file where `create` says so; without, it is there to be read, and need not be writable. Brings one of an
+  // older schema up to date. Input errors: no such file, no history (which is left as it was), a newer schema.
   static Expected<History> open(const std::filesystem::path& path, bool create);
 
   // A new run without verdicts.

@@ -304,7 +304,12 @@ TEST_F(HistoryFile, OfAnotherProgramIsRefusedAndNotTouched) {
   EXPECT_THAT(open_error(), HasSubstr("is no history"));
   std::filesystem::remove(path_);
   ASSERT_TRUE(sqlite::Connection::open(path_, true)->execute("CREATE TABLE mine(x)"));
-  EXPECT_THAT(open_error(), HasSubstr("a database, but no history of attest"));
+  for (const bool create : {true, false}) {
+    EXPECT_THAT(open_error(create), HasSubstr("a database, but no history of attest"));
+  }
+  auto mode = sqlite::Connection::open(path_, false)->prepare("PRAGMA journal_mode");
+  ASSERT_TRUE(mode && *mode->step());
+  EXPECT_EQ(mode->text(0), "delete");
   std::filesystem::create_directory(dir_ / "dir");
   const auto directory = History::open(dir_ / "dir", true);
   ASSERT_FALSE(directory);
@@ -359,6 +364,64 @@ TEST_F(HistoryFile, TakesManyWritersAtOnceAndLosesNothing) {
     EXPECT_TRUE(read->complete);
     EXPECT_EQ(read->verdicts.size(), static_cast<std::size_t>(kBatches * kBatch));
   }
+}
+
+// A reader of somebody else's history: neither the file nor its directory may be written to.
+TEST_F(HistoryFile, IsReadByThoseWhoMayNotWriteIt) {
+  path_ = dir_ / "a%20b?c#d.db";
+  ASSERT_TRUE(open().import({"run.jsonl", {header("0ad4a86")}, {verdict(0), verdict(1), verdict(2)}}));
+  std::filesystem::permissions(path_, std::filesystem::perms{0444});
+  std::filesystem::permissions(dir_, std::filesystem::perms{0555});
+  const auto as_reader = [&](auto body) {
+    return exit_code(in_a_process([&] {
+      if (geteuid() == 0 && setuid(65534) != 0) return 100;
+      return body();
+    }));
+  };
+  const auto read = [&] {
+    auto history = History::open(path_, false);
+    if (!history) return fmt::print(stderr, "{}\n", history.error().text()), 1;
+    const auto runs = history->runs();
+    if (!runs || runs->size() != 1) return 2;
+    const auto run = history->read(runs->front());
+    return run && run->verdicts.size() == 3 ? 0 : 3;
+  };
+  EXPECT_EQ(as_reader(read), 0);
+  EXPECT_EQ(as_reader([&] {
+              const auto history = History::open(path_, true);
+              return history ? 1 : history.error().text().find("must be written to") == std::string::npos ? 2 : 0;
+            }),
+            0);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(dir_), {}), 1) << "nothing is left beside it";
+
+  // With a writer at work the reader sees what that has committed.
+  std::filesystem::permissions(path_, std::filesystem::perms{0644});
+  std::filesystem::permissions(dir_, std::filesystem::perms{0755});
+  History writer = open();
+  RunHeader second = header("4ee1f00");
+  second.started_utc = "2026-01-02T03:05:00Z";
+  ASSERT_TRUE(writer.start(second));
+  EXPECT_EQ(as_reader([&] {
+              auto history = History::open(path_, false);
+              return history && history->runs() && history->runs()->size() == 2 ? 0 : 1;
+            }),
+            0);
+}
+
+TEST_F(HistoryFile, AFileThatIsWrittenWhileItIsReadAsUnchangingIsSaid) {
+  ASSERT_TRUE(open().import({"run.jsonl", {header()}, {verdict(0)}}));
+  EXPECT_EQ(exit_code(in_a_process([&] {
+              std::filesystem::permissions(path_, std::filesystem::perms{0444});
+              std::filesystem::permissions(dir_, std::filesystem::perms{0755});
+              if (geteuid() == 0 && seteuid(65534) != 0) return 100;
+              auto history = History::open(path_, false);
+              if (!history || !history->runs()) return 1;
+              if (geteuid() != getuid() && seteuid(getuid()) != 0) return 100;
+              std::filesystem::last_write_time(path_, std::filesystem::file_time_type::clock::now());
+              const auto runs = history->runs();
+              return !runs && runs.error().text().find("while it was read") != std::string::npos ? 0 : 2;
+            })),
+            0);
 }
 
 TEST_F(HistoryFile, KeepsWhatAKilledWriterHadCommitted) {

@@ -36,12 +36,34 @@ CREATE TABLE verdicts(
     "ALTER TABLE runs ADD COLUMN identity TEXT NOT NULL DEFAULT '';",
 };
 
+// Whether the file may become a history of this program, or is one.
+Expected<void> check(sqlite::Connection& connection, std::int64_t newest) {
+  // The tables first: another process adds them and its mark at once.
+  const auto tables = connection.number("SELECT count(*) FROM sqlite_master");
+  const auto owner = connection.number("PRAGMA application_id");
+  const auto version = connection.number("PRAGMA user_version");
+  for (const auto* answer : {&tables, &owner, &version}) {
+    if (!*answer) return Unexpected(answer->error());
+  }
+  if (*owner != kApplication && *tables > 0) {
+    return input_error(fmt::format("'{}' is a database, but no history of attest", connection.name()));
+  }
+  if (*version > newest) {
+    return input_error(fmt::format("history '{}' has schema {}; this program knows schemas up to {}", connection.name(),
+                                   *version, newest),
+                       "a newer attest wrote it");
+  }
+  return {};
+}
+
 }  // namespace
 
 std::span<const char* const> history_steps() { return kSteps; }
 
 Expected<void> migrate(sqlite::Connection& connection) {
   const auto newest = static_cast<std::int64_t>(kSteps.size());
+  // Before anything is locked or written: it may be somebody else's.
+  if (auto fine = check(connection, newest); !fine) return fine;
   const auto version = connection.number("PRAGMA user_version");
   if (!version) return Unexpected(version.error());
   const auto application = connection.number("PRAGMA application_id");
@@ -51,20 +73,9 @@ Expected<void> migrate(sqlite::Connection& connection) {
   auto transaction = sqlite::Transaction::begin(connection);
   if (!transaction) return Unexpected(transaction.error());
   // Somebody else may have been here in the meantime.
+  if (auto fine = check(connection, newest); !fine) return fine;
   const auto now = connection.number("PRAGMA user_version");
-  const auto owner = connection.number("PRAGMA application_id");
-  const auto tables = connection.number("SELECT count(*) FROM sqlite_master");
-  for (const auto* answer : {&now, &owner, &tables}) {
-    if (!*answer) return Unexpected(answer->error());
-  }
-  if (*owner != kApplication && *tables > 0) {
-    return input_error(fmt::format("'{}' is a database, but no history of attest", connection.name()));
-  }
-  if (*now > newest) {
-    return input_error(
-        fmt::format("history '{}' has schema {}; this program knows schemas up to {}", connection.name(), *now, newest),
-        "a newer attest wrote it");
-  }
+  if (!now) return Unexpected(now.error());
   for (std::int64_t step = *now; step < newest; ++step) {
     if (auto taken = connection.execute(kSteps[static_cast<std::size_t>(step)]); !taken) return taken;
   }

@@ -17,9 +17,10 @@ Unexpected failure(sqlite3* connection, std::string_view name, int code) {
   const char* why = connection != nullptr ? sqlite3_errmsg(connection) : sqlite3_errstr(code);
   const int kind = code & 0xff;
   if (kind == SQLITE_NOTADB) return input_error(fmt::format("'{}' is no history: {}", name, why));
-  const char* hint = kind == SQLITE_BUSY      ? "another process held it for a minute"
-                     : kind == SQLITE_CORRUPT ? "the file is damaged"
-                                              : "";
+  const char* hint = kind == SQLITE_BUSY       ? "another process held it for a minute"
+                     : kind == SQLITE_CORRUPT  ? "the file is damaged"
+                     : kind == SQLITE_READONLY ? "it must be written to: to add a run, or to update an older schema"
+                                               : "";
   return harness_error(fmt::format("history '{}': {}", name, why), hint);
 }
 
@@ -33,6 +34,29 @@ int patiently(Attempt attempt) {
     code = attempt();
   }
   return code;
+}
+
+// Whether SQLite keeps committed verdicts, or what it needs to undo half a transaction, beside the file.
+bool has_journal(const std::string& path) {
+  for (const char* suffix : {"-wal", "-journal"}) {
+    std::error_code none;
+    const auto size = std::filesystem::file_size(path + suffix, none);
+    if (!none && size > 0) return true;
+  }
+  return false;
+}
+
+// As a URI that says that the file does not change: SQLite then needs no files of its own beside it.
+std::string immutable_uri(const std::filesystem::path& path) {
+  std::string uri = "file:";
+  for (const char c : std::filesystem::absolute(path).string()) {
+    if (c == '%' || c == '?' || c == '#') {
+      uri += fmt::format("%{:02x}", c);
+    } else {
+      uri += c;
+    }
+  }
+  return uri + "?immutable=1";
 }
 
 }  // namespace
@@ -74,10 +98,19 @@ Expected<Connection> Connection::open(const std::filesystem::path& path, bool cr
   if (!create && !std::filesystem::exists(path, none)) {
     return input_error(fmt::format("no history '{}': no such file", path.string()), "attest run --db FILE makes one");
   }
+  const auto written = std::filesystem::last_write_time(path, none);
   sqlite3* raw = nullptr;
-  const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_EXRESCODE | (create ? SQLITE_OPEN_CREATE : 0);
-  const int code = sqlite3_open_v2(path.c_str(), &raw, flags, nullptr);
+  int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_EXRESCODE | (create ? SQLITE_OPEN_CREATE : 0);
+  int code = sqlite3_open_v2(path.c_str(), &raw, flags, nullptr);
   Connection opened(raw, path.string());
+  // SQLite falls back to reading where it may not write. To share a file that has a write-ahead log it makes files of
+  // its own, which a reader may not be allowed to, and which would be in the writers' way.
+  if (code == SQLITE_OK && !create && sqlite3_db_readonly(raw, "main") == 1 && !has_journal(path.string())) {
+    flags = SQLITE_OPEN_READONLY | SQLITE_OPEN_EXRESCODE | SQLITE_OPEN_URI;
+    code = sqlite3_open_v2(immutable_uri(path).c_str(), &raw, flags, nullptr);
+    opened.connection_.reset(raw);
+    opened.written_ = written;
+  }
   if (code != SQLITE_OK) return failure(raw, opened.name_, code);
   sqlite3_busy_timeout(raw, kBusyMilliseconds);
   return opened;
@@ -109,6 +142,13 @@ Expected<std::int64_t> Connection::number(const std::string& statement) {
   });
   if (code != SQLITE_ROW && code != SQLITE_DONE) return failure(connection_.get(), name_, code);
   return code == SQLITE_ROW ? prepared->integer(0) : 0;
+}
+
+Expected<void> Connection::unchanged() const {
+  if (!written_) return {};
+  std::error_code none;
+  if (std::filesystem::last_write_time(name_, none) == *written_) return {};
+  return harness_error(fmt::format("history '{}' was written to while it was read", name_), "try again");
 }
 
 std::int64_t Connection::last_row_id() const { return sqlite3_last_insert_rowid(connection_.get()); }

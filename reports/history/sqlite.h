@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -57,7 +58,8 @@ class Statement {
 
 class Connection {
  public:
-  // `create`: an empty file where there is none; otherwise that is an input error, as is a file of another kind.
+  // `create`: an empty file where there is none; otherwise that is an input error, as is a file of another kind. A file
+  // that we may not write can be read; nothing is left beside it.
   static Expected<Connection> open(const std::filesystem::path& path, bool create);
 
   Expected<void> execute(const std::string& statements);
@@ -65,6 +67,8 @@ class Connection {
   // The first column of the first row; 0 where there is none.
   Expected<std::int64_t> number(const std::string& statement);
   std::int64_t last_row_id() const;
+  // An error where somebody wrote to a file that was opened as one that nobody writes to.
+  Expected<void> unchanged() const;
   const std::string& name() const { return name_; }
 
  private:
@@ -75,6 +79,7 @@ class Connection {
 
   std::unique_ptr<sqlite3, Close> connection_;
   std::string name_;
+  std::optional<std::filesystem::file_time_type> written_;  // of a file that was opened as one that nobody writes to
 };
 
 // BEGIN IMMEDIATE: waits for other writers. Undone by the destructor unless commit() was called.
