@@ -26,22 +26,13 @@ Shard shard_of(const RecordFile& file) { return {file.runs.front().shard_index, 
 
 // Every pair of the file's own shard is there, once.
 Expected<void> whole(const RecordFile& file) {
-  if (file.runs.empty()) return wrong(file, "is empty: the run never started");
+  if (auto one = one_run(file); !one) return one;
   const RunHeader& header = file.runs.front();
   if (header.selection.empty()) return wrong(file, "has no fingerprint of its selection");
-  for (const RunHeader& later : file.runs) {
-    if (auto fit = fits(file, later); !fit) return fit;
-  }
-  std::unordered_set<std::string> seen;
-  for (const VerdictRecord& r : file.verdicts) {
-    if (!seen.insert(pair_key(r.case_id, r.backend)).second) {
-      return wrong(file, fmt::format("has two verdicts on '{}' by {}", r.line, r.backend));
-    }
-  }
   const auto expected = static_cast<std::size_t>(header.verdicts_expected);
-  if (seen.size() != expected) {
+  if (file.verdicts.size() != expected) {
     return wrong(file, fmt::format("is not finished: {} of {} verdicts are there; attest run --resume continues it",
-                                   seen.size(), expected));
+                                   file.verdicts.size(), expected));
   }
   return {};
 }
@@ -113,6 +104,20 @@ RunSummary reckoned(const MergedRun& merged) {
 }
 
 }  // namespace
+
+Expected<void> one_run(const RecordFile& file) {
+  if (file.runs.empty()) return wrong(file, "is empty: the run never started");
+  for (const RunHeader& later : file.runs) {
+    if (auto fit = fits(file, later); !fit) return fit;
+  }
+  std::unordered_set<std::string> seen;
+  for (const VerdictRecord& r : file.verdicts) {
+    if (!seen.insert(pair_key(r.case_id, r.backend)).second) {
+      return wrong(file, fmt::format("has two verdicts on '{}' by {}", r.line, r.backend));
+    }
+  }
+  return {};
+}
 
 Expected<MergedRun> merge(std::vector<RecordFile> files) {
   if (files.empty()) return input_error("nothing to merge");

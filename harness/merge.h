@@ -15,6 +15,9 @@ struct MergedRun {
   RunSummary summary;
 };
 
+// A file that records one run, finished or not: every `run` in it is a part of the first, and no pair has two verdicts.
+Expected<void> one_run(const RecordFile& file);
+
 // Every shard of one selection exactly once, each with a verdict for every (case, backend) pair. Errors are input
 // errors that name the file and say what is wrong or missing.
 Expected<MergedRun> merge(std::vector<RecordFile> files);

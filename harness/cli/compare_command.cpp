@@ -10,6 +10,7 @@
 #include <set>
 
 #include "harness/cli/verbs.h"
+#include "harness/merge.h"
 #include "reports/file_reports.h"
 #include "reports/history/comparison_page.h"
 #include "reports/history/comparison_text.h"
@@ -105,7 +106,9 @@ Expected<BriefRun> resolve(const std::string& word, const CompareArguments& a, H
   std::error_code none;
   if (std::filesystem::is_regular_file(word, none)) {
     if (is_sqlite(word)) return from_history(word, "last", a, histories);
-    return read_record_file(word).and_then([](RecordFile file) { return brief(std::move(file)); });
+    return read_record_file(word).and_then([](RecordFile file) {
+      return one_run(file).and_then([&] { return brief(std::move(file)); });
+    });
   }
   if (a.db.empty()) {
     return input_error(fmt::format("there is no file '{}'", word),

@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <iterator>
 #include <sstream>
 
 #include "harness/cli/testing/attest_process.h"
@@ -84,6 +86,34 @@ TEST_F(Db, TwoRunsOfOneCommandAreTwoAndACommitIsNotDropped) {
   const Ended against = attest({"report", good, "--db", db_, "--commit", "0ad4a86"});
   EXPECT_EQ(against.code, 2);
   EXPECT_THAT(against.err, HasSubstr("the record says commit 'good1', --commit '0ad4a86'"));
+}
+
+// Records that were put together by hand.
+TEST_F(Db, AFileThatIsNotOneRunIsRefused) {
+  const auto record = [&](const std::string& backend, const std::string& name) {
+    const std::string jsonl = dir_.path() / name;
+    attest({"run", "-b", backend, "--case", kLine, "--jsonl", jsonl, "--no-cache"});
+    std::ifstream in(jsonl);
+    return std::string(std::istreambuf_iterator<char>(in), {});
+  };
+  const std::string vec = record("cpu:vec", "v.jsonl"), tiled = record("cpu:tiled", "t.jsonl");
+  std::string failed = vec;
+  const std::string pass = "\"verdict\":\"PASS\"";
+  const auto at = failed.find(pass);
+  ASSERT_NE(at, std::string::npos);
+  failed.replace(at, pass.size(), "\"verdict\":\"FAIL\"");
+  const std::string twice = dir_.file("twice.jsonl", failed + vec), two = dir_.file("two.jsonl", vec + tiled);
+  for (const auto& [file, why] : {std::pair{twice, "has two verdicts on"}, {two, "is the record of another run"}}) {
+    for (const std::vector<std::string>& words : {std::vector<std::string>{"report", file, "--db", db_},
+                                                  {"report", file},
+                                                  {"compare", file, file},
+                                                  {"compare", dir_.path() / "v.jsonl", file}}) {
+      const Ended ended = attest(words);
+      EXPECT_EQ(ended.code, 2) << words[0] << ' ' << file;
+      EXPECT_THAT(ended.err, HasSubstr(why));
+    }
+  }
+  EXPECT_EQ(attest({"history", "--db", db_}).code, 2) << "nothing came into it";
 }
 
 TEST_F(Db, WhatIsNotThereIsNamedWithTheNearestWord) {

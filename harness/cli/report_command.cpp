@@ -29,7 +29,10 @@ Expected<RecordFile> read_whole(const std::vector<std::string>& names) {
     if (file->runs.empty()) return input_error("'" + name + "' records no run", "the JSONL file of attest run --jsonl");
     files.push_back(std::move(*file));
   }
-  if (files.size() == 1) return std::move(files.front());
+  if (files.size() == 1) {
+    if (auto one = one_run(files.front()); !one) return tl::unexpected(one.error());
+    return std::move(files.front());
+  }
   auto merged = merge(std::move(files));
   if (!merged) return tl::unexpected(merged.error());
   return RecordFile{"", {merged->header}, std::move(merged->verdicts)};
