@@ -52,6 +52,8 @@ bool names(const std::string& build, const std::string& commit) {
   return false;
 }
 
+constexpr std::size_t kShortestCommit = 4;
+
 // Run number, last, last~N, or a commit: its last run.
 Expected<StoredRun> chosen(const std::vector<StoredRun>& runs, const std::string& word, const std::string& db) {
   if (const auto id = number_in(word)) {
@@ -66,12 +68,14 @@ Expected<StoredRun> chosen(const std::vector<StoredRun>& runs, const std::string
     }
     return runs[runs.size() - 1 - static_cast<std::size_t>(back)];
   }
+  // A few characters are the beginning of many a commit; a tag may be as short, and is meant whole.
+  const bool begins = word.size() >= kShortestCommit;
   const StoredRun* found = nullptr;
   std::set<std::string> commits;
   for (const StoredRun& run : runs) {
     const RunHeader& h = run.header;
-    const bool says = !h.commit.empty() && h.commit.rfind(word, 0) == 0;
-    const bool built = word.size() >= 4 && std::any_of(h.build_ids.begin(), h.build_ids.end(),
+    const bool says = h.commit == word || (begins && h.commit.rfind(word, 0) == 0);
+    const bool built = begins && std::any_of(h.build_ids.begin(), h.build_ids.end(),
                                                        [&](const std::string& build) { return names(build, word); });
     if (says) commits.insert(h.commit);
     if (says || built) found = &run;
@@ -81,7 +85,8 @@ Expected<StoredRun> chosen(const std::vector<StoredRun>& runs, const std::string
   }
   if (found != nullptr) return *found;
   return input_error(fmt::format("'{}' is no file, and no run or commit in {}", word, db),
-                     fmt::format("attest history --db {} lists them", db));
+                     fmt::format("attest history --db {} lists them; {} characters of a commit are enough", db,
+                                 kShortestCommit));
 }
 
 Expected<BriefRun> from_history(const std::string& db, const std::string& word, const CompareArguments& a,
@@ -103,6 +108,9 @@ Expected<BriefRun> from_history(const std::string& db, const std::string& word, 
 }
 
 Expected<BriefRun> resolve(const std::string& word, const CompareArguments& a, Histories& histories) {
+  if (word.empty()) {
+    return input_error("an empty word names no run", "is a variable of the shell not set?");
+  }
   std::error_code none;
   if (std::filesystem::is_regular_file(word, none)) {
     if (is_sqlite(word)) return from_history(word, "last", a, histories);
@@ -174,7 +182,9 @@ std::string words_and_meanings() {
 Verb add_compare(CLI::App& app) {
   auto a = std::make_shared<CompareArguments>();
   CLI::App* verb = app.add_subcommand("compare", "what has changed between two runs: verdicts, errors, bits, times");
-  verb->add_option("A", a->a, "a JSONL file, or in --db: a run's number, last, last~N, or a commit (its last run)")
+  verb->add_option("A", a->a,
+                   "a JSONL file, or in --db: a run's number, last, last~N, or 4 characters or more of a commit (its "
+                   "last run)")
       ->required();
   verb->add_option("B", a->b, "what is held against A")->required();
   verb->add_option("--db", a->db, "the history that numbers and commits are of; a history as A or B is its last run");

@@ -186,5 +186,18 @@ TEST_F(Compare, ARunAgainstItselfHasNoRegressionAndNothingInCommonIs2) {
   EXPECT_THAT(attest({"compare", "1", "2"}).err, HasSubstr("needs --db FILE"));
 }
 
+TEST_F(Compare, AnEmptyOrShortWordIsNoCommit) {
+  for (const std::vector<std::string>& sides : {std::vector<std::string>{"", "4ee1f00d"}, {"4ee1f00d", ""}}) {
+    const Ended empty = attest({"compare", sides[0], sides[1], "--db", db_, "-b", pair_});
+    EXPECT_EQ(empty.code, 2);
+    EXPECT_THAT(empty.err, HasSubstr("an empty word names no run"));
+  }
+  const Ended brief = attest({"compare", "0ad", "4ee1", "--db", db_, "-b", pair_});
+  EXPECT_EQ(brief.code, 2);
+  EXPECT_THAT(brief.err, AllOf(HasSubstr("'0ad' is no file, and no run or commit"), HasSubstr("4 characters")));
+  ASSERT_EQ(attest(run("cpu:tiled", {"--commit", "v1"})).code, 0);
+  EXPECT_EQ(attest({"compare", "v1", "0ad4", "--db", db_}).code, 0) << "a whole name may be as short as it is";
+}
+
 }  // namespace
 }  // namespace attest::testing
