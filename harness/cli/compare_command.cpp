@@ -135,17 +135,16 @@ int compare_verb(const CompareArguments& a) {
   CompareOptions options;
   options.grown = a.grown;
   options.slower = a.slower / 100;
-  for (const std::string& name : a.backends) {
-    const auto equals = name.find('=');
-    // A backend's own options have '=' too: X=Y is meant only where Y looks like a backend, family:name.
-    const bool two = equals != std::string::npos && name.find(':', equals) != std::string::npos;
-    options.backends.emplace_back(two ? name.substr(0, equals) : name, two ? name.substr(equals + 1) : name);
-  }
   Histories histories;
   const auto left = resolve(a.a, a, histories);
   if (!left) return report(left.error());
   const auto right = resolve(a.b, a, histories);
   if (!right) return report(right.error());
+  for (const std::string& word : a.backends) {
+    auto named = backend_pair(*left, *right, word);
+    if (!named) return report(named.error());
+    options.backends.push_back(std::move(*named));
+  }
   const auto comparison = compare_runs(*left, *right, options);
   if (!comparison) return report(comparison.error());
 

@@ -199,5 +199,20 @@ TEST_F(Compare, AnEmptyOrShortWordIsNoCommit) {
   EXPECT_EQ(attest({"compare", "v1", "0ad4", "--db", db_}).code, 0) << "a whole name may be as short as it is";
 }
 
+TEST_F(Compare, ABackendWithOptionsIsNamedAsItIs) {
+  const std::string jsonl = dir_.path() / "options.jsonl";
+  ASSERT_EQ(attest({"run", "-b", "cpu:vec,vskip=1e-6", "-b", "cpu:vec", "--case", kLine, "--jsonl", jsonl,
+                    "--no-cache"}).code,
+            0);
+  for (const char* word : {"cpu:vec,vskip=1e-6", "cpu:vec,vskip=1e-6=cpu:vec", "cpu:vec=cpu:vec,vskip=1e-6"}) {
+    const Ended ended = attest({"compare", jsonl, jsonl, "-b", word});
+    EXPECT_EQ(ended.code, 0) << ended.err;
+    EXPECT_THAT(ended.out, HasSubstr("1 verdict in both"));
+  }
+  const Ended wrong = attest({"compare", jsonl, jsonl, "-b", "cpu:vek=cpu:vec"});
+  EXPECT_EQ(wrong.code, 2);
+  EXPECT_THAT(wrong.err, HasSubstr("-b 'cpu:vek=cpu:vec' is no backend of both"));
+}
+
 }  // namespace
 }  // namespace attest::testing

@@ -241,6 +241,18 @@ double growth(const BriefVerdict& a, const BriefVerdict& b) {
   return most;
 }
 
+Expected<std::pair<std::string, std::string>> backend_pair(const BriefRun& a, const BriefRun& b,
+                                                           const std::string& word) {
+  if (has_backend(a, word) && has_backend(b, word)) return std::pair{word, word};
+  for (auto equals = word.find('='); equals != std::string::npos; equals = word.find('=', equals + 1)) {
+    std::pair named{word.substr(0, equals), word.substr(equals + 1)};
+    if (has_backend(a, named.first) && has_backend(b, named.second)) return named;
+  }
+  return input_error(
+      fmt::format("-b '{}' is no backend of both, nor X=Y of a backend X of A and a backend Y of B", word),
+      fmt::format("{} has {}; {} has {}", a.name, list_of(a.header.backends), b.name, list_of(b.header.backends)));
+}
+
 bool Comparison::has(Change change) const {
   if (!of(change).empty()) return true;
   return change == Change::slower && std::any_of(times.begin(), times.end(), [](const auto& t) { return t.slower; });

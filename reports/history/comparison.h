@@ -68,6 +68,11 @@ struct Comparison {
   bool has(Change change) const;
 };
 
+// The backends that `word` names, X=Y or one that both have. Backends' own options have '=' too: a name that both have is
+// meant whole; otherwise the first '=' counts that has a backend of A before it and one of B behind it.
+Expected<std::pair<std::string, std::string>> backend_pair(const BriefRun& a, const BriefRun& b,
+                                                           const std::string& word);
+
 // Cases are the same where their ids are. Input errors: the two have no backend or no case in common. Whatever else
 // differs (suite, seed, options, machine, version) is a warning.
 Expected<Comparison> compare_runs(const BriefRun& a, const BriefRun& b, const CompareOptions& options);

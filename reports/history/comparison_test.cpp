@@ -228,6 +228,28 @@ TEST_F(Compared, BackendsOfOtherNamesAreComparedOnlyWhereOneSaysSo) {
   EXPECT_THAT(result(mapped).error().text(), HasSubstr("new.jsonl has no backend 'ggml:Vulkan0'"));
 }
 
+TEST_F(Compared, BackendsWithEqualsSignsOfTheirOwnAreNamed) {
+  const auto named = [&](std::vector<std::string> in_a, std::vector<std::string> in_b, const std::string& word) {
+    BriefRun a, b;
+    a.name = "A";
+    b.name = "B";
+    a.header.backends = std::move(in_a);
+    b.header.backends = std::move(in_b);
+    const auto pair = backend_pair(a, b, word);
+    return pair ? pair->first + " | " + pair->second : pair.error().text();
+  };
+  const std::string random = "metal:sim,order=random:7", haswell = "ggml:CPU,variant=haswell",
+                    icelake = "ggml:CPU,variant=icelake";
+  EXPECT_EQ(named({random}, {random}, random), random + " | " + random);
+  EXPECT_EQ(named({haswell}, {icelake}, haswell + "=" + icelake), haswell + " | " + icelake);
+  EXPECT_EQ(named({haswell}, {haswell}, haswell + "=" + haswell), haswell + " | " + haswell);
+  EXPECT_EQ(named({"cpu:vec"}, {random}, "cpu:vec=" + random), "cpu:vec | " + random);
+  EXPECT_EQ(named({"cpu:vec"}, {"cpu:vec"}, "cpu:vec"), "cpu:vec | cpu:vec");
+  EXPECT_THAT(named({"cpu:vec", random}, {"cpu:tiled"}, random),
+              testing::AllOf(HasSubstr("-b 'metal:sim,order=random:7' is no backend of both"),
+                             HasSubstr("A has cpu:vec, metal:sim,order=random:7; B has cpu:tiled")));
+}
+
 TEST_F(Compared, AsApproved) {
   is(1).verdict = is(3).verdict = Verdict::FAIL;
   is(1).err_over_b = 12;
