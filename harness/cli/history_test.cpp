@@ -164,6 +164,27 @@ TEST_F(Compare, ANewFailureIs1FromFilesRunsAndCommitsAlike) {
   }
 }
 
+TEST_F(Compare, FewerRowsAreLostCoverage) {
+  const auto record = [&](const std::string& name, std::vector<std::string> more) {
+    const std::string jsonl = dir_.path() / name;
+    std::vector<std::string> words{"run",     "-b",    "cpu:vec", "--case", "flash_attn_ext d=64 n_head=8 n_q=64 n_kv=300",
+                                   "--jsonl", jsonl,   "--no-cache", "--db", db_};
+    words.insert(words.end(), more.begin(), more.end());
+    EXPECT_EQ(attest(words).code, 0);
+    return jsonl;
+  };
+  const std::string all = record("all.jsonl", {}), few = record("few.jsonl", {"--key-budget", "0.000001"});
+  for (const std::vector<std::string>& sides : {std::vector<std::string>{all, few}, {"3", "4", "--db", db_}}) {
+    std::vector<std::string> words{"compare"};
+    words.insert(words.end(), sides.begin(), sides.end());
+    const Ended ended = attest(words);
+    EXPECT_EQ(ended.code, 1);
+    EXPECT_THAT(ended.out, AllOf(HasSubstr("PASS in fewer rows, was PASS"), HasSubstr("judged, was 512"),
+                                 HasSubstr("REGRESSION: coverage")));
+  }
+  EXPECT_EQ(attest({"compare", few, all}).code, 0);
+}
+
 TEST_F(Compare, FailOnDecides) {
   const auto code = [&](const std::string& list) {
     return attest({"compare", old_, new_, "-b", pair_, "--fail-on", list}).code;

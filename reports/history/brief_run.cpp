@@ -49,6 +49,7 @@ Expected<BriefRun> brief(RecordFile file) {
     BriefVerdict v;
     v.case_id = *id;
     v.digest = hex_number(r.digest).value_or(0);
+    v.rows_judged = r.rows_judged;
     v.err_over_b = r.err_over_b;
     v.err_over_b_is_bound = r.err_over_b_is_bound;
     v.nmse = r.nmse;

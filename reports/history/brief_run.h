@@ -13,6 +13,7 @@ namespace attest {
 struct BriefVerdict {
   std::uint64_t case_id = 0;
   std::uint64_t digest = 0;  // of the output's bits; 0: not known
+  std::int64_t rows_judged = 0;
   double err_over_b = 0, nmse = 0, max_abs = 0, cpu_s = 0;
   std::uint32_t path = 0, suspect = 0, detail = 0, underlying = 0;  // into the run's texts
   std::uint16_t backend = 0;                                        // into header.backends

@@ -98,6 +98,8 @@ class Comparer {
     } else if (!is_wrong && was_judged(a.verdict) && growth(a, b) > options_.grown) {
       add(Change::error, a, b);
     }
+    // A failure is news however few rows showed it.
+    if (!is_wrong && judged_in_fewer_rows(a, b)) add(Change::coverage, a, b);
     if (a.digest != 0 && b.digest != 0) {
       ++result_.bits_known;
       if (a.digest != b.digest) add(Change::bits, a, b);
@@ -228,6 +230,10 @@ std::vector<Pair> common_pairs(const BriefRun& a, const BriefRun& b,
       },
       none, none);
   return pairs;
+}
+
+bool judged_in_fewer_rows(const BriefVerdict& a, const BriefVerdict& b) {
+  return was_judged(a.verdict) && was_judged(b.verdict) && b.rows_judged < a.rows_judged;
 }
 
 double growth(const BriefVerdict& a, const BriefVerdict& b) {

@@ -81,6 +81,9 @@ Expected<Comparison> compare_runs(const BriefRun& a, const BriefRun& b, const Co
 std::vector<Pair> common_pairs(const BriefRun& a, const BriefRun& b,
                                const std::pair<std::string, std::string>& backend);
 
+// Whether both were held against the truth, and b in fewer rows.
+bool judged_in_fewer_rows(const BriefVerdict& a, const BriefVerdict& b);
+
 // How much larger the error of b is, by err/B or by root mean square, whichever grew more; 0 where neither is above the
 // noise. A bound of err/B is only held against another bound.
 double growth(const BriefVerdict& a, const BriefVerdict& b);

@@ -164,6 +164,21 @@ TEST_F(Compared, LostCoverageIsFound) {
   EXPECT_EQ(found(), (Counts{{"coverage", 2}}));
 }
 
+TEST_F(Compared, FewerRowsAreLostCoverage) {
+  for (std::size_t i : {3U, 4U, 5U, 6U, 7U}) was(i).rows_judged = 512;
+  for (std::size_t i : {3U, 4U, 5U, 6U}) is(i).rows_judged = 1;
+  is(7).rows_judged = 512;
+  is(4).verdict = Verdict::FAIL;
+  is(5).verdict = Verdict::CRASH;
+  was(6).verdict = Verdict::FAIL;
+  EXPECT_EQ(found(), (Counts{{"coverage", 2}, {"new-failure", 2}, {"fixed", 1}}));
+  is(3).rows_judged = 1024;
+  EXPECT_EQ(found(), (Counts{{"coverage", 1}, {"new-failure", 2}, {"fixed", 1}}));
+  const auto comparison = result();
+  EXPECT_THAT(comparison_text(*comparison, left_, right_),
+              testing::AllOf(HasSubstr("PASS in fewer rows, was FAIL"), HasSubstr("1 row judged, was 512")));
+}
+
 TEST_F(Compared, ABackendThatIsGoneIsLostCoverageAndAWarning) {
   std::erase_if(b_.verdicts, [](const VerdictRecord& r) { return r.backend == "cpu:vec"; });
   b_.runs[0].backends = {"ggml:CPU"};

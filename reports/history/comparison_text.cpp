@@ -104,7 +104,8 @@ std::string Teller::title(Change change, const Pair& pair) const {
   } else if (pair.b == nullptr) {
     text += fmt::format(": was {}, missing", verdict_of(pair.a));
   } else {
-    text += fmt::format(": {}, was {}", verdict_of(pair.b), verdict_of(pair.a));
+    const bool fewer = change == Change::coverage && judged_in_fewer_rows(*pair.a, *pair.b);
+    text += fmt::format(": {}{}, was {}", verdict_of(pair.b), fewer ? " in fewer rows" : "", verdict_of(pair.a));
   }
   const bool good = change == Change::fixed;
   const std::string suspect =
@@ -127,6 +128,8 @@ double Teller::weight(Change change, const Pair& pair) {
     case Change::new_failure:
     case Change::other_failure:
       return std::isnan(pair.b->err_over_b) ? INFINITY : pair.b->err_over_b;
+    case Change::coverage:
+      return pair.b == nullptr ? 0 : static_cast<double>(pair.a->rows_judged - pair.b->rows_judged);
     default:
       return 0;
   }
@@ -144,6 +147,9 @@ std::string Teller::said(Change change, const Pair& pair) {
     case Change::other_failure:
       return fmt::format("err/B {}{}", ratio_text(*pair.b),
                          pair.a == nullptr ? "" : fmt::format(", was {}", ratio_text(*pair.a)));
+    case Change::coverage:
+      if (pair.b == nullptr || !judged_in_fewer_rows(*pair.a, *pair.b)) return "";
+      return fmt::format("{} judged, was {}", count_of(pair.b->rows_judged, "row", "rows"), pair.a->rows_judged);
     default:
       return "";
   }

@@ -24,7 +24,8 @@ constexpr const char* kRunColumns =
     "verdicts_expected, shard_index, shard_count, finished, interrupted, identity";
 
 constexpr const char* kVerdictColumns =
-    "backend, case_id, verdict, underlying, path, suspect, detail, err_over_b, is_bound, nmse, max_abs, cpu_s, digest";
+    "backend, case_id, verdict, underlying, path, suspect, detail, err_over_b, is_bound, nmse, max_abs, cpu_s, digest, "
+    "rows_judged";
 
 StoredRun stored_run(const Statement& row) {
   StoredRun run;
@@ -78,6 +79,7 @@ BriefVerdict brief_verdict(const Statement& row) {
   v.max_abs = row.real(10);
   v.cpu_s = row.real(11);
   v.digest = as_unsigned(row.integer(12));
+  v.rows_judged = row.integer(13);
   return v;
 }
 
@@ -395,7 +397,7 @@ Expected<std::optional<StoredVerdict>> History::verdict(const StoredRun& run, st
   auto select = connection_.prepare(
       "SELECT backend, case_id, (SELECT text FROM texts WHERE id = verdict), underlying, (SELECT text FROM texts WHERE "
       "id = path), (SELECT text FROM texts WHERE id = suspect), detail, err_over_b, is_bound, nmse, max_abs, cpu_s, "
-      "digest FROM verdicts WHERE run = ? AND backend = ? AND case_id = ?");
+      "digest, rows_judged FROM verdicts WHERE run = ? AND backend = ? AND case_id = ?");
   if (!select) return Unexpected(select.error());
   select->bind(1, run.id);
   select->bind(2, static_cast<std::int64_t>(backend));

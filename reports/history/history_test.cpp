@@ -98,6 +98,7 @@ TEST_F(HistoryFile, EveryVerdictOfARunComesBackAsItWas) {
     EXPECT_EQ(a.backend, b.backend);
     EXPECT_EQ(a.verdict, b.verdict);
     EXPECT_EQ(a.digest, b.digest);
+    EXPECT_EQ(a.rows_judged, b.rows_judged);
     EXPECT_EQ(a.err_over_b_is_bound, b.err_over_b_is_bound);
     EXPECT_TRUE(same(a.err_over_b, b.err_over_b) && same(a.nmse, b.nmse) && same(a.max_abs, b.max_abs));
     EXPECT_EQ(a.cpu_s, b.cpu_s);
