@@ -16,6 +16,7 @@
 #include "reports/history/comparison_text.h"
 #include "reports/history/history.h"
 #include "reports/sink.h"
+#include "reports/text.h"
 
 namespace attest::cli {
 
@@ -149,13 +150,19 @@ int compare_verb(const CompareArguments& a) {
   if (!comparison) return report(comparison.error());
 
   std::string text = comparison_text(*comparison, *left, *right, a.limit);
+  const auto asked = [&](Change change) {
+    return std::find(fail_on->begin(), fail_on->end(), change) != fail_on->end();
+  };
   std::vector<std::string_view> found;
   for (const ChangeInfo& change : all_changes()) {
-    const bool asked = std::find(fail_on->begin(), fail_on->end(), change.change) != fail_on->end();
-    if (asked && comparison->has(change.change)) found.push_back(change.word);
+    if (asked(change.change) && comparison->has(change.change)) found.push_back(change.word);
   }
+  // What cannot be said is not fine.
+  const std::int64_t open = asked(Change::bits) ? comparison->bits_unknown : 0;
   if (fail_on->empty()) {
     text += "nothing was asked to fail on (--fail-on none)\n";
+  } else if (found.empty() && open > 0) {
+    text += fmt::format("NOT KNOWN: bits of {} (--fail-on {})\n", count_of(open, "case", "cases"), a.fail_on);
   } else if (found.empty()) {
     text += fmt::format("no regression (--fail-on {})\n", a.fail_on);
   } else {
@@ -167,7 +174,7 @@ int compare_verb(const CompareArguments& a) {
   }
   FdSink out = FdSink::standard_output();
   if (const auto written = out.write(text); !written) return report(written.error());
-  return found.empty() ? kOk : kBad;
+  return found.empty() && open == 0 ? kOk : kBad;
 }
 
 std::string words_and_meanings() {
@@ -206,7 +213,7 @@ Verb add_compare(CLI::App& app) {
       words_and_meanings() +
       "Cases are the same where their lines are. Suites, seeds, options, machines and backends that differ are\n"
       "said as warnings; where nothing is in both, that is an error. Exit codes: 0 no regression of --fail-on; 1\n"
-      "some; 2 no such run, or nothing in common; 3 a file cannot be read.");
+      "some, or bits are asked for and not known; 2 no such run, or nothing in common; 3 a file cannot be read.");
   return [a] { return compare_verb(*a); };
 }
 

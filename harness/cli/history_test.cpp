@@ -196,6 +196,21 @@ TEST_F(Compare, FailOnDecides) {
   EXPECT_EQ(code("bit"), 2);
 }
 
+TEST_F(Compare, BitsThatAreNotKnownAreNoPass) {
+  std::ifstream in(old_);
+  std::string text(std::istreambuf_iterator<char>(in), {});
+  const auto at = text.find(",\"digest\":\"");
+  ASSERT_NE(at, std::string::npos);
+  text.erase(at, text.find(',', at + 1) - at);
+  const std::string without = dir_.file("without.jsonl", text);
+  for (const char* words : {"bits", "all"}) {
+    const Ended ended = attest({"compare", old_, without, "--fail-on", words, "--slower", "1000"});
+    EXPECT_EQ(ended.code, 1);
+    EXPECT_THAT(ended.out, AllOf(HasSubstr("NOT KNOWN: bits of 1 case (--fail-on"), Not(HasSubstr("no regression"))));
+  }
+  EXPECT_EQ(attest({"compare", old_, without}).code, 0) << "nobody asked for bits";
+}
+
 TEST_F(Compare, ARunAgainstItselfHasNoRegressionAndNothingInCommonIs2) {
   const Ended same = attest({"compare", "1", "1", "--db", db_, "--fail-on", "all"});
   EXPECT_EQ(same.code, 0) << same.out;
