@@ -29,17 +29,16 @@ std::string nearest_file(const std::string& path) {
   return did_you_mean(asked.filename().string(), names);
 }
 
+Unexpected unreadable(const std::string& path, int why) {
+  return input_error(fmt::format("cannot be read: {}", std::strerror(why)), why == ENOENT ? nearest_file(path) : "");
+}
+
 }  // namespace
 
 Expected<InputFile> InputFile::open(const std::string& path) {
   // Without O_NONBLOCK a pipe without a writer would keep us here.
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0) {
-    const int why = errno;
-    return in_file(input_error(fmt::format("cannot be read: {}", std::strerror(why)),
-                               why == ENOENT ? nearest_file(path) : std::string()),
-                   path);
-  }
+  if (fd < 0) return in_file(unreadable(path, errno), path);
   struct stat status {};
   if (::fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
     ::close(fd);
@@ -93,12 +92,19 @@ Expected<void> write_file(const std::string& path, std::string_view text) {
 }
 
 Expected<std::string> read_text_file(const std::string& path, std::uint64_t limit) {
-  auto file = InputFile::open(path);
-  if (!file) return Unexpected(file.error());
-  if (file->size() > limit)
-    return in_file(input_error(fmt::format("has {} bytes, at most {} are read", file->size(), limit)), path);
-  std::string text(file->size(), '\0');
-  if (auto read = file->read(0, std::as_writable_bytes(std::span(text))); !read) return Unexpected(read.error());
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return in_file(unreadable(path, errno), path);
+  std::string text, piece(std::size_t{1} << 16, '\0');
+  ssize_t got = 0;
+  do {
+    got = ::read(fd, piece.data(), piece.size());
+    if (got > 0) text.append(piece, 0, static_cast<std::size_t>(got));
+  } while ((got > 0 && text.size() <= limit) || (got < 0 && errno == EINTR));
+  const int why = errno;
+  ::close(fd);
+  if (got < 0) return in_file(unreadable(path, why), path);
+  if (text.size() > limit)
+    return in_file(input_error(fmt::format("has more than {} bytes, the most that are read", limit)), path);
   return text;
 }
 

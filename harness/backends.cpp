@@ -67,15 +67,16 @@ Expected<BackendEnvironment> find_ggml_builds(const std::vector<std::string>& gi
   }
   for (const std::string& word : wanted) {
     const auto equals = word.find('=');
-    const bool named = equals != std::string::npos && !fs::exists(word);
-    const fs::path dir = named ? word.substr(equals + 1) : word;
     std::error_code error;
+    const bool named = equals != std::string::npos && !fs::exists(word, error);
+    const fs::path dir = named ? word.substr(equals + 1) : word;
     if (!fs::is_directory(dir, error)) {
       return harness_error(
           fmt::format("{} '{}': no such directory", given.empty() ? "ATTEST_GGML_DIR" : "--ggml", dir.string()),
           "ci/fetch-ggml gets a published build into build/ggml");
     }
-    const fs::path real = fs::canonical(dir);
+    const fs::path real = fs::canonical(dir, error);
+    if (error) return harness_error(fmt::format("--ggml '{}': {}", dir.string(), error.message()));
     const std::string name = named ? word.substr(0, equals) : real.filename().string();
     for (const auto& build : environment.ggml) {
       if (build.name == name) {
@@ -85,7 +86,7 @@ Expected<BackendEnvironment> find_ggml_builds(const std::vector<std::string>& gi
     environment.ggml.push_back({name, real});
   }
   if (wanted.empty()) {
-    add_children(fs::current_path() / "build" / "ggml", environment.ggml);
+    add_children(fs::path("build") / "ggml", environment.ggml);
     add_children(own_executable().parent_path() / ".." / ".." / "ggml", environment.ggml);
   }
   return environment;

@@ -1,13 +1,10 @@
 #include "reports/record_file.h"
 
-#include <fmt/format.h>
-
-#include <cerrno>
-#include <fstream>
-#include <iterator>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <system_error>
+
+#include "cases/file_io.h"
 
 namespace attest {
 
@@ -60,13 +57,9 @@ Expected<RecordFile> parse_record_file(std::string_view text, std::string name) 
 }
 
 Expected<RecordFile> read_record_file(const std::filesystem::path& path) {
-  std::ifstream stream(path, std::ios::binary);
-  if (!stream) {
-    return harness_error(fmt::format("cannot read {}: {}", path.string(), std::generic_category().message(errno)));
-  }
-  const std::string text{std::istreambuf_iterator<char>(stream), {}};
-  if (stream.bad()) return harness_error(fmt::format("cannot read {}", path.string()));
-  return parse_record_file(text, path.string());
+  const auto text = read_text_file(path.string(), std::numeric_limits<std::uint64_t>::max());
+  if (!text) return Unexpected(text.error());
+  return parse_record_file(*text, path.string());
 }
 
 }  // namespace attest

@@ -19,7 +19,7 @@ struct RecordFile {
 // other line that is no object of schema.md is an input error with file and line, as are verdicts before the first
 // `run` and a newer schema. Objects of unknown kinds are left alone. An empty file is a record without runs.
 Expected<RecordFile> parse_record_file(std::string_view text, std::string name);
-// The error is of kind harness where the file cannot be read.
+// An input error, too, where the file cannot be read.
 Expected<RecordFile> read_record_file(const std::filesystem::path& path);
 
 }  // namespace attest

@@ -72,8 +72,8 @@ TEST(RecordFile, AWholeLineThatIsWrongIsAnErrorWhereverItStands) {
 TEST(RecordFile, AFileThatIsNotThereIsNamed) {
   const auto file = read_record_file("/nowhere/r.jsonl");
   ASSERT_FALSE(file);
-  EXPECT_EQ(file.error().kind, ErrorKind::harness);
-  EXPECT_THAT(file.error().text(), HasSubstr("/nowhere/r.jsonl: No such file"));
+  EXPECT_EQ(file.error().kind, ErrorKind::input);
+  EXPECT_THAT(file.error().text(), HasSubstr("/nowhere/r.jsonl: cannot be read: No such file"));
 }
 
 }  // namespace

@@ -4,10 +4,10 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
+#include <limits>
 
 #include "cases/embedded_files.h"
+#include "cases/file_io.h"
 #include "cases/suites/suite_parser.h"
 
 namespace attest {
@@ -16,10 +16,7 @@ namespace {
 constexpr std::string_view kExtension = ".toml";
 
 Expected<std::string> read_file(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(in), {}};
-  if (!in.is_open() || in.bad()) return input_error(fmt::format("cannot read '{}'", path));
-  return text;
+  return read_text_file(path, std::numeric_limits<std::uint64_t>::max());
 }
 
 Expected<std::string> read_embedded(const std::string& name) {

@@ -128,6 +128,42 @@ TEST(BadFiles, LedgersPointAtLineAndColumn) {
   EXPECT_THAT(run.err, AllOf(HasSubstr(file + ":4:1: "), HasSubstr("did you mean 'verdict'?")));
 }
 
+TEST(BadFiles, ADirectoryIsNamedWhereAFileIsMeant) {
+  const ScratchDir dir;
+  dir.file("own.toml/keep", "");
+  dir.file("corpus/x.txt/keep", "");
+  const std::string at = dir.path().string();
+  const std::pair<Words, std::string> asked[] = {
+      {{"run", "-b", "cpu:vec", "--cases", at}, at},
+      {{"run", "-b", "cpu:vec", "--suite", at + "/own.toml"}, at + "/own.toml"},
+      {{"run", "-b", "cpu:vec", "--case", kSmall, "--resume", at}, at},
+      {{"fuzz", "-b", "cpu:vec", "--corpus", at + "/corpus"}, at + "/corpus/x.txt"},
+      {{"report", at}, at},
+      {{"merge", at, "-o", at + "/merged"}, at}};
+  for (const auto& [words, named] : asked) {
+    const Ended ended = attest(words);
+    EXPECT_EQ(ended.code, 2) << words[0] << ended.err;
+    EXPECT_THAT(ended.err, StartsWith("attest: error: " + named + ": cannot be read: Is a directory")) << words[0];
+  }
+}
+
+TEST(BadFiles, ThatTheFileSystemRefusesAreNoFailureOfStandardOutput) {
+  const Ended ended = attest({"run", "-b", "cpu:vec", "--case", kSmall, "--resume", std::string(5000, 'x')});
+  EXPECT_EQ(ended.code, 3);
+  EXPECT_THAT(ended.err, AllOf(HasSubstr("File name too long"), Not(HasSubstr("standard output"))));
+  const ScratchDir dir;
+  const Ended gone = shell("cd '" + dir.path().string() + "' && mkdir gone && cd gone && rmdir ../gone && '" +
+                           attest_executable().string() + "' list backends");
+  EXPECT_EQ(gone.code, 0) << gone.err;
+  EXPECT_THAT(gone.out, HasSubstr("cpu:vec "));
+}
+
+TEST(Files, APipeWillDo) {
+  const Ended ended = shell(std::string("echo '") + kSmall + "' | '" + attest_executable().string() +
+                            "' run -b cpu:vec --cases /dev/stdin");
+  EXPECT_EQ(ended.code, 0) << ended.err;
+}
+
 // ---- what cannot be had: exit 3
 
 TEST(Unavailable, AGgmlDirectoryThatIsNotThere) {

@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <filesystem>
+#include <ios>
 
 #include "cases/op.h"
 #include "harness/backends.h"
@@ -92,6 +94,10 @@ int whole(std::string_view name, const Verb& verb) {
   int code = kOk, error = 0;
   try {
     code = verb();
+  } catch (const std::filesystem::filesystem_error& failed) {
+    return failure_code(name, report(harness_error(failed.what()).value()));
+  } catch (const std::ios_base::failure& failed) {
+    return failure_code(name, report(harness_error(failed.what()).value()));
   } catch (const std::system_error& failed) {  // fmt::print
     error = failed.code().value();
   }
