@@ -149,10 +149,9 @@ TEST(Runner, UnsupportedCarriesTheBackendsReason) {
 // Memory for it can be reserved: whoever fills it is killed.
 TEST(Runner, ACaseLargerThanTheMachinesMemoryIsOutOfMemoryAndTheOthersRun) {
   NiceMock<MockRunListener> listener;
-  EXPECT_CALL(listener, on_verdict(AllOf(
-                            verdict_is(Verdict::OOM),
-                            Field(&VerdictRecord::detail, AllOf(HasSubstr("the tensors need 32768."),
-                                                                HasSubstr("this machine has "))))));
+  EXPECT_CALL(listener, on_verdict(AllOf(verdict_is(Verdict::OOM),
+                                         Field(&VerdictRecord::detail, AllOf(HasSubstr("the tensors need 32768."),
+                                                                             HasSubstr("this machine has "))))));
   EXPECT_CALL(listener, on_verdict(verdict_is(Verdict::PASS)));
   const auto summary = run(plan_of({"flash_attn_ext d=64 n_head=32 n_q=2147483647 n_kv=96", "flash_attn_ext n_kv=9"}),
                            one_job(), backend_with(write_truth), {}, listener);
