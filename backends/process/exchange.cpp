@@ -117,7 +117,8 @@ Expected<std::vector<FileTensor>> write_tensors(const AttentionInputs& inputs, c
 
 Expected<void> read_output(const std::string& file, Transfer transfer, const MutableTensorView& out) {
   const auto bytes = static_cast<std::size_t>(out.elements()) * sizeof(float);
-  if (!fs::exists(file)) return harness_error("the output file " + file + " does not exist");
+  std::error_code none;
+  if (!fs::exists(file, none)) return harness_error("the output file " + file + " does not exist");
   if (transfer == Transfer::memory) {
     std::error_code error;
     const auto size = fs::file_size(file, error);

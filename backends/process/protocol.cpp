@@ -271,7 +271,9 @@ Expected<RunReply> read_run_reply(const std::string& line, std::uint64_t id) {
     if (!output->is_string()) return garbage(line, "\"output\" with the name of a file");
     reply.output = output->get<std::string>();
   }
-  if (const auto cpu = json->find("cpu_seconds"); cpu != json->end() && cpu->is_number()) {
+  if (const auto cpu = json->find("cpu_seconds"); cpu != json->end()) {
+    // Not less than 0: NaN is no number in JSON, and one beyond a double does not parse.
+    if (!cpu->is_number() || cpu->get<double>() < 0) return garbage(line, "\"cpu_seconds\" of 0 or more");
     reply.cpu_seconds = cpu->get<double>();
   }
   return reply;

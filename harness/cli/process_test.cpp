@@ -96,6 +96,8 @@ INSTANTIATE_TEST_SUITE_P(
         Misdeed{"error", "ERROR", "misbehaving: head size 16 is not compiled in; last words: run 1"},
         Misdeed{"missing", "ERROR", "output.npy does not exist"},
         Misdeed{"elsewhere", "ERROR", "the output file /nowhere/out.npy does not exist"},
+        Misdeed{"long-name", "ERROR", "xxx does not exist"},
+        Misdeed{"negative-time", "ERROR", "expected \"cpu_seconds\" of 0 or more, the process wrote '{\"id\":1,"},
         Misdeed{"shape", "ERROR", "holds f32 [1, 16, 2, 2]; this problem has f32 [1, 2, 2, 16]"},
         Misdeed{"type", "ERROR", "holds f64 [1, 2, 2, 16]; this problem has f32"},
         Misdeed{"truncated", "ERROR", "the output file is no array"},

@@ -92,6 +92,10 @@ int main(int argc, char** argv) {
       std::cout << "{\"id\":" << id << ",\"error\":\"head size 16 is not compiled in\"}" << std::endl;
     } else if (mode == "elsewhere") {
       std::cout << "{\"id\":" << id << ",\"output\":\"/nowhere/out.npy\"}" << std::endl;
+    } else if (mode == "long-name") {
+      std::cout << "{\"id\":" << id << ",\"output\":\"" << std::string(5000, 'x') << "\"}" << std::endl;
+    } else if (mode == "negative-time") {
+      std::cout << "{\"id\":" << id << ",\"output\":\"" << file << "\",\"cpu_seconds\":-5}" << std::endl;
     } else if (mode == "no-newline") {
       for (int i = 0; i < 40000; ++i) std::cout << "this never ends. and goes on and on. ";
       std::cout.flush();
