@@ -9,35 +9,13 @@
 #include <fstream>
 #include <span>
 
+#include "cases/dense_array.h"
 #include "cases/npy.h"
 
 namespace attest::process {
 namespace {
 
 namespace fs = std::filesystem;
-
-// Every element side by side, dimension 0 fastest.
-std::vector<std::byte> dense(const TensorView& t) {
-  const DTypeInfo& type = info(t.dtype);
-  const std::int64_t blocks = t.ne[0] / type.block, row = blocks * type.block_bytes;
-  std::vector<std::byte> bytes(static_cast<std::size_t>(row * t.ne[1] * t.ne[2] * t.ne[3]));
-  std::byte* to = bytes.data();
-  for (std::int64_t i3 = 0; i3 < t.ne[3]; ++i3) {
-    for (std::int64_t i2 = 0; i2 < t.ne[2]; ++i2) {
-      for (std::int64_t i1 = 0; i1 < t.ne[1]; ++i1, to += row) {
-        const std::byte* from = t.row(i1, i2, i3);
-        if (t.contiguous_rows()) {
-          std::memcpy(to, from, static_cast<std::size_t>(row));
-          continue;
-        }
-        for (std::int64_t b = 0; b < blocks; ++b) {
-          std::memcpy(to + b * type.block_bytes, from + b * t.nb[0], static_cast<std::size_t>(type.block_bytes));
-        }
-      }
-    }
-  }
-  return bytes;
-}
 
 Expected<void> write_bytes(const std::string& file, std::span<const std::byte> bytes) {
   const int fd = open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -55,10 +33,8 @@ Expected<void> write_bytes(const std::string& file, std::span<const std::byte> b
 }
 
 Expected<void> write_array(const FileTensor& tensor, const TensorView& view) {
-  std::vector<std::int64_t> shape = array_shape(tensor);
-  if (is_quantised(view.dtype)) shape.back() = row_bytes(view.dtype, view.ne[0]);
-  const std::vector<std::byte> bytes = dense(view);
-  return write_npy(tensor.file, storage_type(view.dtype), shape, bytes);
+  const StoredArray array = gather(view);
+  return write_npy(tensor.file, array.type, tensor.name == "sinks" ? array_shape(tensor) : array.shape, array.bytes);
 }
 
 }  // namespace
