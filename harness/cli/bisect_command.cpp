@@ -159,7 +159,8 @@ void add_common(CLI::App& verb, BisectArguments& a) {
   verb.add_flag("--retry-unknown", a.retry_unknown, "look again at steps that could not be judged before");
   verb.add_flag("--no-cache", a.fresh, "look again at every step");
   verb.add_option("--timeout", a.timeout, "seconds a backend may take for the case (default: from its cost)")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::PositiveNumber)
+      ->check(finite());
   verb.add_option("--max-memory", a.max_memory, "memory a subject process may allocate, e.g. 4G");
   verb.footer(kBisectExitCodes);
 }

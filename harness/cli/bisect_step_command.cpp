@@ -153,7 +153,9 @@ Verb add_bisect_step(CLI::App& app) {
   auto* baseline = step->add_option("--baseline", a->baseline, "what the good commit came to");
   step->add_option("--save-baseline", a->save_baseline, "write that, standing on the good commit")->excludes(baseline);
   step->add_flag("--find-fix", a->find_fix, "1 for good commits, 0 for bad ones");
-  step->add_option("--timeout", a->timeout, "seconds a backend may take for the case")->check(CLI::PositiveNumber);
+  step->add_option("--timeout", a->timeout, "seconds a backend may take for the case")
+      ->check(CLI::PositiveNumber)
+      ->check(finite());
   step->add_option("--max-memory", a->max_memory, "memory a subject process may allocate, e.g. 4G");
   step->footer(
       "Exit codes, as git bisect run wants them: 0 good; 1 bad; 125 cannot be judged (does not build or load, does\n"

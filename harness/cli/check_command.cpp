@@ -118,7 +118,8 @@ Verb add_check(CLI::App& app) {
   check->add_option("--rows", a->rows, "judge at most N rows per case (seeded choice)")->check(CLI::PositiveNumber);
   check->add_option("--jobs", a->jobs, "slots working at a time; default: number of cores")->check(CLI::PositiveNumber);
   check->add_option("--timeout", a->timeout, "seconds a backend may take for a case (default: from its cost)")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::PositiveNumber)
+      ->check(finite());
   check->add_option("--max-memory", a->max_memory, "memory a subject process may allocate, e.g. 4G");
   check
       ->add_option_function<std::string>(

@@ -204,9 +204,11 @@ Verb add_compare(CLI::App& app) {
                    "exit 1 where there is one of these, with commas between them, or all or none; default "
                    "new-failure,coverage");
   verb->add_option("--grown", a->grown, "factor above which an error has grown; default 2")
-      ->check(CLI::Range(1.0, 1e9));
+      ->check(CLI::Range(1.0, 1e9))
+      ->check(finite());
   verb->add_option("--slower", a->slower, "percent above which a case or path is slower; default 10")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::NonNegativeNumber)
+      ->check(finite());
   verb->add_option("--html", a->html, "write one self-contained HTML page with A against B as plots to this file");
   verb->add_option("--limit", a->limit, "groups shown of each kind; default 10")->check(CLI::PositiveNumber);
   verb->footer(

@@ -273,7 +273,9 @@ Verb add_fuzz(CLI::App& app) {
   fuzz->add_option("--skip", a->skip,
                    "leave out the first N cases of the seed: an earlier run, or another machine, has done them")
       ->check(CLI::NonNegativeNumber);
-  fuzz->add_option("--max-flop", a->max_flop, "size of the largest case")->check(CLI::PositiveNumber);
+  fuzz->add_option("--max-flop", a->max_flop, "size of the largest case")
+      ->check(CLI::PositiveNumber)
+      ->check(finite());
   fuzz->add_option("--jsonl", a->jsonl, "write the record of truth to this file, one verdict per line");
   add_history_options(*fuzz, a->history);
   fuzz->add_option("--save", a->save, "append the lines of failing cases to this file");

@@ -116,6 +116,27 @@ TEST_F(Db, AFileThatIsNotOneRunIsRefused) {
   EXPECT_EQ(attest({"history", "--db", db_}).code, 2) << "nothing came into it";
 }
 
+// "nan" lies in every range: it would switch off what the option bounds.
+TEST_F(Db, NumbersMustBeFinite) {
+  for (const std::vector<std::string>& words : {std::vector<std::string>{"compare", "a", "b", "--grown"},
+                                                {"compare", "a", "b", "--slower"},
+                                                {"run", "--timeout"},
+                                                {"run", "--key-budget"},
+                                                {"check", "dir", "--timeout"},
+                                                {"shrink", kLine, "--timeout"},
+                                                {"fuzz", "--max-flop"},
+                                                {"bisect", "git", "--timeout"},
+                                                {"bisect-step", "--timeout"}}) {
+    for (const char* number : {"nan", "-nan", "inf"}) {
+      std::vector<std::string> all = words;
+      all.back() += std::string("=") + number;
+      const Ended ended = attest(all);
+      EXPECT_EQ(ended.code, words[0] == "bisect-step" ? 128 : 2) << words[0] << ' ' << all.back();
+      EXPECT_THAT(ended.err, HasSubstr(words.back())) << words[0];
+    }
+  }
+}
+
 TEST_F(Db, WhatIsNotThereIsNamedWithTheNearestWord) {
   const Ended nothing = attest({"history", "--db", db_});
   EXPECT_EQ(nothing.code, 2);

@@ -355,10 +355,12 @@ Verb add_run(CLI::App& app) {
          "takes N of them")
       ->check(CLI::PositiveNumber);
   run->add_option("--timeout", a->timeout, "seconds a backend may take for a case (default: from its cost)")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::PositiveNumber)
+      ->check(finite());
   run->add_option("--max-memory", a->max_memory, "memory a subject process may allocate, e.g. 4G");
   run->add_option("--key-budget", a->key_budget, "seconds of reference work per case; above it a seeded choice of rows")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::PositiveNumber)
+      ->check(finite());
   run->add_option_function<std::string>(
          "--oracle", [a](const std::string& how) { a->oracle_full = how == "full"; },
          "'full': the scalar oracle confirms every judged row; 'sample' (default): a seeded sample and rows in doubt")

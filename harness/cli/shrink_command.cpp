@@ -191,7 +191,8 @@ Verb add_shrink(CLI::App& app) {
   shrink->add_option("--repeat", a->repeat, "run each case N times in one subject, for NONDETERMINISTIC")
       ->check(CLI::PositiveNumber);
   shrink->add_option("--timeout", a->timeout, "seconds a backend may take for a case (default: from its cost)")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::PositiveNumber)
+      ->check(finite());
   shrink->add_option("--max-memory", a->max_memory, "memory a subject process may allocate, e.g. 4G");
   shrink->add_flag("--quiet", a->quiet, "no line per step on standard error");
   shrink->footer(

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <cmath>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -58,6 +59,16 @@ int report_backend(Error error);
 
 // Operations attest knows, in both spellings; the error names the nearest.
 Expected<std::string> operation(std::string_view name);
+
+// To go with CLI's ranges, which let "nan" through: it lies neither below nor above a bound.
+inline CLI::Validator finite() {
+  return {[](std::string& text) {
+            double value = 0;
+            const bool fine = CLI::detail::lexical_cast(text, value) && std::isfinite(value);
+            return fine ? std::string() : "'" + text + "' is no finite number";
+          },
+          ""};
+}
 
 // Set by the handler of SIGINT and SIGTERM.
 std::atomic<bool>& interrupted();
