@@ -198,6 +198,14 @@ TEST_F(Consumer, TestsItsOwnKernelThroughTheInstalledHeaders) {
   const Ended no_suite = test("*DISABLED_NoSuchSuite*");
   EXPECT_EQ(no_suite.code, 1);
   EXPECT_THAT(no_suite.out, HasSubstr("did you mean 'quick'?"));
+  // Whatever a kernel throws, the tests behind it are judged.
+  const Ended throwing = test("*DISABLED_Throwing*");
+  EXPECT_EQ(throwing.code, 1);
+  const std::string thrown = "the kernel threw what is no std::exception";
+  int failures = 0;
+  for (auto at = throwing.out.find(thrown); at != std::string::npos; at = throwing.out.find(thrown, at + 1)) ++failures;
+  EXPECT_EQ(failures, 3) << throwing.out;
+  EXPECT_THAT(throwing.out, Not(HasSubstr("nothing was compared")));
 }
 
 }  // namespace

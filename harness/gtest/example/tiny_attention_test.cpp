@@ -108,6 +108,9 @@ const attest::Kernel kOverrun{"overrun", [](const attest_problem& p, float* out)
                               }};
 ATTEST_SUITE(DISABLED_Overrun, "corpus", kOverrun);
 
+const attest::Kernel kThrowing{"throwing", [](const attest_problem& p, float*) { throw p.n_kv; }};
+ATTEST_SUITE(DISABLED_Throwing, "corpus", kThrowing);
+
 ATTEST_SUITE(DISABLED_NoSuchSuite, "quik", kTiny);
 
 }  // namespace
