@@ -187,6 +187,13 @@ TEST_F(Consumer, TestsItsOwnKernelThroughTheInstalledHeaders) {
   const Ended nothing = test("*DISABLED_TakesNothing*");
   EXPECT_EQ(nothing.code, 1);
   EXPECT_THAT(nothing.out, HasSubstr("the kernel took none of 3 cases"));
+  // As gtest_discover_tests runs it: one test per process.
+  const Ended alone = test("*DISABLED_TakesNothing*/takes_some_case");
+  EXPECT_EQ(alone.code, 1);
+  EXPECT_THAT(alone.out, HasSubstr("the kernel took none of 3 cases"));
+  const Ended some = test("Attest/TinyKernel.*/takes_some_case");
+  EXPECT_EQ(some.code, 0) << some.out;
+  EXPECT_THAT(some.out, HasSubstr("[  PASSED  ] 1 test."));
   const Ended overrun = test("*DISABLED_Overrun*");
   EXPECT_GT(overrun.code, 128);
   EXPECT_THAT(overrun.err,
