@@ -37,8 +37,8 @@ class InputFile {
 // harness, names it.
 Expected<void> write_file(const std::string& path, std::initializer_list<std::span<const std::byte>> pieces);
 Expected<void> write_file(const std::string& path, std::string_view text);
-// The whole of a text file of at most `limit` bytes; a pipe is read to its end. A missing file or a directory is an input
-// error that names it.
+// The whole of a text file of at most `limit` bytes; a pipe is read to its end. A missing file or a directory is an
+// input error that names it.
 Expected<std::string> read_text_file(const std::string& path, std::uint64_t limit = std::uint64_t{64} << 20);
 
 }  // namespace attest
