@@ -77,7 +77,7 @@ Expected<StoredRun> chosen(const std::vector<StoredRun>& runs, const std::string
     const RunHeader& h = run.header;
     const bool says = h.commit == word || (begins && h.commit.rfind(word, 0) == 0);
     const bool built = begins && std::any_of(h.build_ids.begin(), h.build_ids.end(),
-                                                       [&](const std::string& build) { return names(build, word); });
+                                             [&](const std::string& build) { return names(build, word); });
     if (says) commits.insert(h.commit);
     if (says || built) found = &run;
   }
@@ -85,9 +85,9 @@ Expected<StoredRun> chosen(const std::vector<StoredRun>& runs, const std::string
     return input_error(fmt::format("commit '{}' is ambiguous in {}: {}", word, db, fmt::join(commits, ", ")));
   }
   if (found != nullptr) return *found;
-  return input_error(fmt::format("'{}' is no file, and no run or commit in {}", word, db),
-                     fmt::format("attest history --db {} lists them; {} characters of a commit are enough", db,
-                                 kShortestCommit));
+  return input_error(
+      fmt::format("'{}' is no file, and no run or commit in {}", word, db),
+      fmt::format("attest history --db {} lists them; {} characters of a commit are enough", db, kShortestCommit));
 }
 
 Expected<BriefRun> from_history(const std::string& db, const std::string& word, const CompareArguments& a,
@@ -115,9 +115,8 @@ Expected<BriefRun> resolve(const std::string& word, const CompareArguments& a, H
   std::error_code none;
   if (std::filesystem::is_regular_file(word, none)) {
     if (is_sqlite(word)) return from_history(word, "last", a, histories);
-    return read_record_file(word).and_then([](RecordFile file) {
-      return one_run(file).and_then([&] { return brief(std::move(file)); });
-    });
+    return read_record_file(word).and_then(
+        [](RecordFile file) { return one_run(file).and_then([&] { return brief(std::move(file)); }); });
   }
   if (a.db.empty()) {
     return input_error(fmt::format("there is no file '{}'", word),

@@ -188,8 +188,9 @@ TEST_F(Compare, ANewFailureIs1FromFilesRunsAndCommitsAlike) {
 TEST_F(Compare, FewerRowsAreLostCoverage) {
   const auto record = [&](const std::string& name, std::vector<std::string> more) {
     const std::string jsonl = dir_.path() / name;
-    std::vector<std::string> words{"run",     "-b",    "cpu:vec", "--case", "flash_attn_ext d=64 n_head=8 n_q=64 n_kv=300",
-                                   "--jsonl", jsonl,   "--no-cache", "--db", db_};
+    std::vector<std::string> words{
+        "run",     "-b",  "cpu:vec",    "--case", "flash_attn_ext d=64 n_head=8 n_q=64 n_kv=300",
+        "--jsonl", jsonl, "--no-cache", "--db",   db_};
     words.insert(words.end(), more.begin(), more.end());
     EXPECT_EQ(attest(words).code, 0);
     return jsonl;
@@ -258,9 +259,10 @@ TEST_F(Compare, AnEmptyOrShortWordIsNoCommit) {
 
 TEST_F(Compare, ABackendWithOptionsIsNamedAsItIs) {
   const std::string jsonl = dir_.path() / "options.jsonl";
-  ASSERT_EQ(attest({"run", "-b", "cpu:vec,vskip=1e-6", "-b", "cpu:vec", "--case", kLine, "--jsonl", jsonl,
-                    "--no-cache"}).code,
-            0);
+  ASSERT_EQ(
+      attest({"run", "-b", "cpu:vec,vskip=1e-6", "-b", "cpu:vec", "--case", kLine, "--jsonl", jsonl, "--no-cache"})
+          .code,
+      0);
   for (const char* word : {"cpu:vec,vskip=1e-6", "cpu:vec,vskip=1e-6=cpu:vec", "cpu:vec=cpu:vec,vskip=1e-6"}) {
     const Ended ended = attest({"compare", jsonl, jsonl, "-b", word});
     EXPECT_EQ(ended.code, 0) << ended.err;

@@ -55,9 +55,10 @@ int report_verb(const ReportArguments& a) {
   if (!a.history.commit.empty()) {
     for (RunHeader& run : file->runs) {
       if (!run.commit.empty() && run.commit != a.history.commit) {
-        return report(input_error(fmt::format("the record says commit '{}', --commit '{}'", run.commit,
-                                              a.history.commit),
-                                  "--commit is for records that do not say").value());
+        return report(
+            input_error(fmt::format("the record says commit '{}', --commit '{}'", run.commit, a.history.commit),
+                        "--commit is for records that do not say")
+                .value());
       }
       run.commit = a.history.commit;
     }

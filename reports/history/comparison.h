@@ -68,8 +68,8 @@ struct Comparison {
   bool has(Change change) const;
 };
 
-// The backends that `word` names, X=Y or one that both have. Backends' own options have '=' too: a name that both have is
-// meant whole; otherwise the first '=' counts that has a backend of A before it and one of B behind it.
+// The backends that `word` names, X=Y or one that both have. Backends' own options have '=' too: a name that both have
+// is meant whole; otherwise the first '=' counts that has a backend of A before it and one of B behind it.
 Expected<std::pair<std::string, std::string>> backend_pair(const BriefRun& a, const BriefRun& b,
                                                            const std::string& word);
 

@@ -47,8 +47,8 @@ StoredRun stored_run(const Statement& row) {
   return run;
 }
 
-// Whether a record is that of a stored run. Records without an id are told apart by what they say of themselves; backends
-// that only verdicts named stand behind those of the header.
+// Whether a record is that of a stored run. Records without an id are told apart by what they say of themselves;
+// backends that only verdicts named stand behind those of the header.
 bool same_run(const RunHeader& stored, const RunHeader& h) {
   const auto facts = [](const RunHeader& x) {
     return std::tie(x.id, x.started_utc, x.host, x.command, x.selection, x.seed, x.options, x.shard_index,

@@ -50,7 +50,7 @@ class History {
   // A whole record, all or nothing.
   struct Imported {
     std::int64_t run = 0;
-    bool was_there = false;    // and no verdict was added
+    bool was_there = false;     // and no verdict was added
     bool commit_given = false;  // to a run that had none
   };
   Expected<Imported> import(const RecordFile& file);
