@@ -13,14 +13,13 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <map>
-#include <optional>
 #include <thread>
 
 #include "backends/cpu/simd.h"
 #include "backends/metal/sim/toolchain.h"
 #include "cases/cache_dir.h"
+#include "harness/memory.h"
 #include "harness/run/interview.h"
 #include "oracles/eigen_kernels.h"
 #include "reports/text.h"
@@ -36,19 +35,6 @@ std::string gib(double bytes) {
   return bytes < 0x1p30 ? fmt::format("{:.0f} MiB", bytes / 0x1p20) : fmt::format("{:.1f} GiB", bytes / 0x1p30);
 }
 
-// The number behind `key` in a file such as /proc/meminfo, or the whole of it where key is ""; nothing where the file
-// is not there or says "max".
-std::optional<double> number_in(const char* file, const std::string& key) {
-  std::ifstream in(file);
-  std::string word;
-  while (key.empty() || in >> word) {
-    if (!key.empty() && word != key) continue;
-    if (double value = 0; in >> value) return value;
-    return std::nullopt;
-  }
-  return std::nullopt;
-}
-
 int usable_cores() {
 #ifdef __linux__
   cpu_set_t set;
@@ -58,10 +44,10 @@ int usable_cores() {
 }
 
 std::string memory_text() {
-  const auto pages = static_cast<double>(sysconf(_SC_PHYS_PAGES));
-  std::string text = gib(pages * static_cast<double>(sysconf(_SC_PAGESIZE)));
-  if (const auto kib = number_in("/proc/meminfo", "MemAvailable:")) text += ", " + gib(*kib * 1024) + " available";
-  if (const auto limit = number_in("/sys/fs/cgroup/memory.max", "")) text += ", " + gib(*limit) + " for this container";
+  const MachineMemory memory = machine_memory();
+  std::string text = gib(memory.physical);
+  if (memory.available) text += ", " + gib(*memory.available) + " available";
+  if (memory.container) text += ", " + gib(*memory.container) + " for this container";
   return text;
 }
 

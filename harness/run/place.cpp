@@ -15,6 +15,7 @@
 #include <fmt/format.h>
 
 #include "cases/dense_array.h"
+#include "harness/memory.h"
 
 namespace attest {
 
@@ -68,14 +69,15 @@ std::array<std::uint64_t, kRegionCount> region_bytes(const InputPlan& plan) {
 }
 
 std::string beyond_memory(const InputPlan& plan) {
-  static const double memory = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(page_size());
+  static const MachineMemory machine = machine_memory();
+  const double memory = machine.most();
   double bytes = 0;
   for (const TensorPlan* t : {&plan.q, &plan.k, &plan.v, &plan.mask, &plan.sinks, &plan.out}) {
     if (t->bytes > 0) bytes += static_cast<double>(plan.sparse ? dense_bytes(t->shape) : t->bytes);
   }
   if (memory <= 0 || bytes <= memory) return {};
-  return fmt::format("the tensors need {:.1f} GiB, and this machine has {:.1f} GiB of memory", bytes / 0x1p30,
-                     memory / 0x1p30);
+  return fmt::format("the tensors need {:.1f} GiB, and this {} has {:.1f} GiB of memory", bytes / 0x1p30,
+                     memory < machine.physical ? "container" : "machine", memory / 0x1p30);
 }
 
 std::size_t region_start(std::uint64_t capacity, std::uint64_t bytes, bool left_aligned) {
