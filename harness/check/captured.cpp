@@ -196,6 +196,7 @@ Expected<CapturedCases::Expectation> CapturedCases::expectation(const Case& c) c
   const Entry* entry = find(c);
   if (entry == nullptr || !entry->manifest.expected) return input_error("the manifest names no expected output");
   if (entry->manifest.expected->some_rows) return input_error("the expected output is of some rows only");
+  if (text(c) != text(entry->the_case)) return input_error("the expected output is of another case");
   auto loaded = load(entry->manifest, entry->seed);
   if (!loaded) return Unexpected(loaded.error());
   const ManifestExpected& e = *entry->manifest.expected;

@@ -46,7 +46,7 @@ class CapturedCases : public TensorSource {
     StoredArray output;
     ArithmeticContract contract;
   };
-  // An input error where the case names none, or of some rows only.
+  // An input error where the case names none, or of some rows only, and for an altered case, as triage runs it.
   Expected<Expectation> expectation(const Case& c) const;
 
  private:

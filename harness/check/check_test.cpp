@@ -407,6 +407,11 @@ TEST_F(Check, BundlesThatExpectSomethingElseAreJudgedOnTheirOwn) {
               ElementsAre(Pair("none", Verdict::UNSUPPORTED), Pair("off", Verdict::FAIL), Pair("right", Verdict::PASS),
                           Pair("rows", Verdict::UNSUPPORTED), Pair("tolerated", Verdict::PASS)));
   for (const VerdictRecord& r : judged(**cases, {"mock"})) EXPECT_EQ(r.verdict, Verdict::PASS) << r.tags[0];
+  // Triage asks for altered cases, and the files do not know their answers.
+  Case altered = (*cases)->cases()[2];
+  EXPECT_TRUE((*cases)->expectation(altered));
+  altered.problem.n_q = 30;
+  EXPECT_FALSE((*cases)->expectation(altered));
 }
 
 TEST_F(Check, AWrongBackendFailsWithPlaceAndHintsFromAlteredParameters) {
