@@ -63,8 +63,14 @@ Broken check_memory(const AttentionProblem& p) {
   const double rows = real(std::max(p.n_kv, p.layout.cache)) *
                       real(std::max({p.n_head_kv, p.n_head_v, p.layout.parent_heads})) * real(p.n_seq_kv);
   if (rows * real(std::max(p.d_k, p.d_v) + p.layout.pad) > kMaxElements) {
-    return Violation{
-        "n_kv", "makes K or V larger than 2^44 elements", "", {"layout", "d_k", "d_v", "n_head_v", "n_seq_kv"}};
+    const bool cache = p.op == Op::set_rows || p.op == Op::kv_decode;
+    return Violation{cache ? "n_ctx" : "n_kv",
+                     fmt::format("makes {} larger than 2^44 elements", cache ? "the cache" : "K or V"),
+                     "",
+                     {"layout", "d_k", "d_v", "n_head_v", "n_seq_kv"}};
+  }
+  if (p.op == Op::soft_max_ext && real(p.n_kv) * real(p.n_q) * real(p.n_head) * real(p.n_seq) > kMaxElements) {
+    return Violation{"n_kv", "makes the scores more than 2^44", "", {"n_q", "n_head", "n_seq"}};
   }
   if (real(p.n_q) * real(p.n_head) * real(p.n_seq) * real(std::max(p.d_k, p.d_v)) > kMaxElements) {
     return Violation{"n_q", "makes Q or the output larger than 2^44 elements", "", {"d_k", "d_v", "n_head", "n_seq"}};

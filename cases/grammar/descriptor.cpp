@@ -8,7 +8,6 @@
 #include <functional>
 #include <optional>
 
-#include "cases/decode.h"
 #include "cases/grammar/keys.h"
 #include "cases/grammar/lexer.h"
 #include "cases/grammar/values.h"
@@ -331,7 +330,8 @@ Expected<Reading> read_words(std::string_view line) {
   }
   if (auto fine = out.fields.check_conflicts(); !fine) return tl::unexpected(fine.error());
   if (auto fine = out.fields.apply(out.c); !fine) return tl::unexpected(fine.error());
-  if (*op == Op::kv_decode) out.c.problem.n_q = decode_tokens(out.c.problem.decode);
+  // Sizes that the op's keys do not name follow from those they do, before any rule looks at them.
+  canonicalise_op(out.c);
   return out;
 }
 
