@@ -133,7 +133,10 @@ std::string scale_text(float scale) {
 Expected<SinkSpec> read_sinks(const Token& value) {
   if (value.text == "none") return SinkSpec{};
   if (value.text == "-inf") return SinkSpec{SinkKind::value, -std::numeric_limits<double>::infinity()};
-  const Term term = split_terms(value).front();
+  const auto terms = split_terms(value);
+  if (terms.size() > 1)
+    return error_at(terms[1].whole, "sinks is one term", "none, NUMBER, -inf, uniform[:A], normal[:S]");
+  const Term& term = terms.front();
   if (term.name.text == "uniform" || term.name.text == "normal") {
     const bool uniform = term.name.text == "uniform";
     SinkSpec sinks{uniform ? SinkKind::uniform : SinkKind::normal, uniform ? 10.0 : 1.0};
@@ -232,7 +235,12 @@ Expected<PoisonSpec> read_poison(const Token& value) {
     poison.where = *where;
     rest = value.from(colon + 1);
   }
-  const Term term = split_terms(rest).front();
+  const auto terms = split_terms(rest);
+  if (terms.size() > 1) {
+    return error_at(terms[1].whole, "poison is one thing in one place, or everywhere",
+                    "e.g. hidden:nan, gaps:nan or nan");
+  }
+  const Term& term = terms.front();
   const auto what = value_of(kPoisonWhat, term.name.text);
   if (!what) {
     auto names = names_of(kPoisonWhat);
