@@ -20,6 +20,7 @@ using ::testing::HasSubstr;
 
 Expected<Suite> from_toml(std::string_view toml) {
   return parse_toml_suite(toml, "own.toml", [](const std::string& name) -> Expected<std::string> {
+    if (name == "empty.txt") return std::string("# flash_attn_ext n_q=1\n\n");
     if (name == "list.txt") return std::string("flash_attn_ext n_q=1\n# a comment\nflash_attn_ext n_q=1  # again\n");
     return input_error("cannot read '" + name + "'");
   });
@@ -104,6 +105,53 @@ TEST(TomlSuite, WhatIsWrongInACoveringGroupIsSaid) {
               HasSubstr("no value of axis n_q"));
   EXPECT_THAT(error_of(group("axes = {n_head_kv = [3], n_head = [2, 4]}")).message, HasSubstr("no combination"));
   EXPECT_THAT(error_of(group("axes = {n_q = [1], mask = [\"used:{n_kv/0}\"]}")).message, HasSubstr("n_kv/0"));
+}
+
+// Each of these left something out without a word, or crashed.
+TEST(TomlSuite, WhatHoldsNothingOrHasAnotherTypeIsRefused) {
+  struct Wrong {
+    std::string_view body;
+    int line, column;
+    std::string_view message;
+  };
+  constexpr std::string_view
+      kGroup = "[[group]]\nwhy = \"x\"\n",
+      kCovering = "[[covering]]\nwhy = \"x\"\nline = \"flash_attn_ext\"\naxes = {n_q = [1, 2], n_kv = [32, 64]}\n";
+  const auto check = [](std::string_view head, const Wrong& wrong) {
+    SCOPED_TRACE(wrong.body);
+    const Error error = error_of(std::string(head) + std::string(wrong.body));
+    EXPECT_EQ(std::pair(error.line, error.column), std::pair(wrong.line, wrong.column)) << error.text();
+    EXPECT_THAT(error.message, HasSubstr(std::string(wrong.message)));
+  };
+  for (const Wrong& wrong : {
+           Wrong{"seeds = [{n_q = []}]", 7, 17, "n_q has no value"},
+           Wrong{"seeds = [{n_q = [1, 2]}]", 7, 10, "one value per axis, and n_q has 2"},
+           Wrong{"seeds = [{}]", 7, 10, "expected a table: {axis = value"},
+           Wrong{"forbid = [{}, {n_q = 2, n_kv = 64}]", 7, 11, "expected a table: {axis = value"},
+           Wrong{"forbid = [{n_q = 2, n_kv = []}]", 7, 28, "n_kv has no value"},
+           Wrong{"strength = \"3\"", 7, 12, "strength is 1, 2 or 3"},
+           Wrong{"strength = 4294967298", 7, 12, "strength is 1, 2 or 3"},
+           Wrong{"strength = 2.0", 7, 12, "strength is 1, 2 or 3"},
+           Wrong{"max_flop = \"100\"", 7, 12, "max_flop is a number from 0 on"},
+           Wrong{"max_flop = nan", 7, 12, "max_flop is a number from 0 on"},
+           Wrong{"max_rows = -1", 7, 12, "max_rows is a whole number from 0 on"},
+           Wrong{"seed = [1]", 7, 8, "seed is a whole number from 0 on"},
+       }) {
+    check(kCovering, wrong);
+  }
+  for (const Wrong& wrong : {
+           Wrong{"line = \"flash_attn_ext\"\nzip = []", 6, 7, "zip is a list of tables"},
+           Wrong{"line = \"flash_attn_ext\"\nzip = [{n_q = 2}, {}]", 6, 19, "zip is a list of tables"},
+           Wrong{"line = \"flash_attn_ext\"\naxes = {}", 6, 8, "axes is a table of lists"},
+           Wrong{"file = \"empty.txt\"", 5, 8, "'empty.txt' holds no case"},
+           Wrong{"file = [\"list.txt\", \"empty.txt\"]", 5, 21, "'empty.txt' holds no case"},
+       }) {
+    check(kGroup, wrong);
+  }
+  check("", {"group = []", 3, 9, "[[group]]"});
+  check("[[covering]]\nwhy = \"x\"\nline = \"flash_attn_ext\"\naxes = {n_q = [1, {}], n_kv = [1]}\n",
+        {"", 6, 19, "an axis value is"});
+  EXPECT_EQ(error_of(std::string(kCovering) + "[[group]]\nwhy = \"\"\nlines = []\n").line, 7);
 }
 
 TEST(TomlSuite, ClaimsOfAGroupComeBeforeThoseOfTheSuite) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <type_traits>
 #include <vector>
 
 #include "cases/features.h"
@@ -63,7 +64,8 @@ class TomlSuite {
     for (const auto& [key, add] : {std::pair{"group", &TomlSuite::add_group}, {"covering", &TomlSuite::add_covering}}) {
       const toml::node* groups = root.get(key);
       if (groups == nullptr) continue;
-      if (!groups->is_array()) return wrong(place_of(groups->source()), fmt::format("{0} is a list: [[{0}]]", key));
+      if (!groups->is_array() || groups->as_array()->empty())
+        return wrong(place_of(groups->source()), fmt::format("{0} is a list: [[{0}]]", key));
       for (const auto& node : *groups->as_array()) {
         if (!node.is_table()) return wrong(place_of(node.source()), fmt::format("{0} is a table: [[{0}]]", key));
         if (auto added = (this->*add)(*node.as_table()); !added) return tl::unexpected(added.error());
@@ -76,6 +78,22 @@ class TomlSuite {
  private:
   Unexpected wrong(Place place, std::string message, std::string hint = {}) const {
     return file_.wrong_at(place.line, place.column, std::move(message), std::move(hint));
+  }
+
+  static bool filled_list(const toml::node& node) { return node.is_array() && !node.as_array()->empty(); }
+  static bool filled_table(const toml::node& node) { return node.is_table() && !node.as_table()->empty(); }
+
+  // A number from 0 on; the slot stays where the key is missing.
+  template <class T>
+  Expected<void> read_number(const toml::table& table, std::string_view key, std::string_view expected, T& slot) const {
+    const toml::node* node = table.get(key);
+    if (node == nullptr) return {};
+    const bool fits = std::is_floating_point_v<T> ? node->is_number() : node->is_integer();
+    const auto number =
+        fits ? node->value<std::conditional_t<std::is_floating_point_v<T>, double, std::int64_t>>() : std::nullopt;
+    if (!number || !(*number >= 0)) return wrong(place_of(node->source()), fmt::format("{} is {}", key, expected));
+    slot = static_cast<T>(*number);
+    return {};
   }
 
   Expected<void> known_keys(const toml::table& table, const std::vector<std::string>& names) const {
@@ -150,7 +168,10 @@ class TomlSuite {
     if (!files) return tl::unexpected(files.error());
     for (const auto* file : *files) {
       if (!dimensions->empty()) return wrong(place_of(file->source()), "file and axes exclude each other");
+      const auto given = cases_given();
       if (auto added = add_file(*file); !added) return added;
+      if (cases_given() == given)
+        return wrong(place_of(file->source()), fmt::format("'{}' holds no case", file->as_string()->get()));
     }
     if (sources + files->size() == 0) return wrong(place_of(table.source()), "a group needs line, lines or file");
     return {};
@@ -191,6 +212,9 @@ class TomlSuite {
     return {};
   }
 
+  // Those that came before count as well: they are said, as duplicates.
+  std::size_t cases_given() { return builder_.suite().cases.size() + builder_.suite().duplicates; }
+
   Expected<void> add_file(const toml::node& node) {
     const std::string& name = node.as_string()->get();
     const auto lines = read_(name);
@@ -216,10 +240,11 @@ class TomlSuite {
   Expected<std::vector<Dimension>> read_dimensions(const toml::table& table) const {
     std::vector<Dimension> out;
     if (const toml::node* zip = table.get("zip")) {
-      if (!zip->is_array()) return wrong(place_of(zip->source()), "zip is a list of tables: [{d_k=192, d_v=128}, ...]");
+      const std::string_view expected = "zip is a list of tables: [{d_k=192, d_v=128}, ...]";
+      if (!filled_list(*zip)) return wrong(place_of(zip->source()), std::string(expected));
       Dimension dimension;
       for (const auto& row : *zip->as_array()) {
-        if (!row.is_table()) return wrong(place_of(row.source()), "zip is a list of tables: [{d_k=192, d_v=128}, ...]");
+        if (!filled_table(row)) return wrong(place_of(row.source()), std::string(expected));
         Alternative together;
         for (const auto& [key, value] : *row.as_table()) {
           auto word = read_override(key, value);
@@ -232,10 +257,10 @@ class TomlSuite {
     }
     const toml::node* axes = table.get("axes");
     if (axes == nullptr) return out;
-    if (!axes->is_table()) return wrong(place_of(axes->source()), "axes is a table: [group.axes]");
+    if (!filled_table(*axes)) return wrong(place_of(axes->source()), "axes is a table of lists: {n_q = [1, 33]}");
     std::vector<std::pair<Place, Dimension>> ordered;
     for (const auto& [key, values] : *axes->as_table()) {
-      if (!values.is_array() || values.as_array()->empty()) {
+      if (!filled_list(values)) {
         return wrong(place_of(values.source()), fmt::format("axis {} is a list of values", key.str()));
       }
       Dimension dimension;
@@ -266,6 +291,8 @@ class TomlSuite {
       if (auto added = add(key, node); !added) return tl::unexpected(added.error());
       return out;
     }
+    if (!filled_table(node))
+      return wrong(place_of(node.source()), "an axis value is a number, a word or {key = value}");
     for (const auto& [name, value] : *node.as_table()) {
       if (auto added = add(name, value); !added) return tl::unexpected(added.error());
     }
@@ -274,7 +301,7 @@ class TomlSuite {
 
   // {axis = value or [values], ...} of seeds and forbid, as indices into the axes.
   Expected<AxisSpace::Forbidden> read_choice(const toml::node& node, const std::vector<Axis>& axes) const {
-    if (!node.is_table()) return wrong(place_of(node.source()), "expected a table: {axis = value, ...}");
+    if (!filled_table(node)) return wrong(place_of(node.source()), "expected a table: {axis = value, ...}");
     AxisSpace::Forbidden out;
     std::vector<std::string> names;
     for (const auto& axis : axes) names.push_back(axis.name);
@@ -299,6 +326,8 @@ class TomlSuite {
         return {};
       };
       if (values.is_array()) {
+        if (values.as_array()->empty())
+          return wrong(place_of(values.source()), fmt::format("axis {} has no value", key.str()), "a value or a list");
         for (const auto& value : *values.as_array()) {
           if (auto added = choose(value); !added) return tl::unexpected(added.error());
         }
@@ -311,7 +340,7 @@ class TomlSuite {
   }
 
   Expected<std::vector<AxisSpace::Forbidden>> read_choices(const toml::table& table, std::string_view key,
-                                                           const std::vector<Axis>& axes) const {
+                                                           const std::vector<Axis>& axes, bool one_each) const {
     std::vector<AxisSpace::Forbidden> out;
     const toml::node* list = table.get(key);
     if (list == nullptr) return out;
@@ -319,6 +348,12 @@ class TomlSuite {
     for (const auto& node : *list->as_array()) {
       auto choice = read_choice(node, axes);
       if (!choice) return tl::unexpected(choice.error());
+      for (const auto& [axis, values] : choice->values) {
+        if (one_each && values.size() > 1) {
+          return wrong(place_of(node.source()), fmt::format("{}: a row has one value per axis, and {} has {}", key,
+                                                            axes[axis].name, values.size()));
+        }
+      }
       out.push_back(std::move(*choice));
     }
     return out;
@@ -331,7 +366,7 @@ class TomlSuite {
       return wrong(place_of(axes != nullptr ? axes->source() : table.source()), "axes is a table: [covering.axes]");
     }
     for (const auto& [key, values] : *axes->as_table()) {
-      if (!values.is_array() || values.as_array()->empty()) {
+      if (!filled_list(values)) {
         return wrong(place_of(values.source()), fmt::format("axis {} is a list of values", key.str()));
       }
       Axis axis{std::string(key.str()), {}};
@@ -360,24 +395,30 @@ class TomlSuite {
     if (!line) return wrong(place_of(table.source()), "a covering group needs line = \"...\", which its axes change");
     auto axes = read_axes(table);
     if (!axes) return tl::unexpected(axes.error());
-    auto forbidden = read_choices(table, "forbid", *axes);
+    auto forbidden = read_choices(table, "forbid", *axes, false);
     if (!forbidden) return tl::unexpected(forbidden.error());
-    const auto seeds = read_choices(table, "seeds", *axes);
+    const auto seeds = read_choices(table, "seeds", *axes, true);
     if (!seeds) return tl::unexpected(seeds.error());
 
     CoveringOptions options;
-    options.strength = static_cast<int>(table["strength"].value_or(std::int64_t{2}));
-    options.seed = static_cast<std::uint64_t>(table["seed"].value_or(std::int64_t{0}));
-    options.max_rows = static_cast<std::size_t>(table["max_rows"].value_or(std::int64_t{0}));
-    if (options.strength < 1 || options.strength > 3 || static_cast<std::size_t>(options.strength) > axes->size()) {
-      return wrong(place_of(table.source()), "strength is 1, 2 or 3, and not more than there are axes");
+    std::int64_t strength = 2;
+    double max_flop = 0;
+    if (auto read = read_number(table, "strength", "1, 2 or 3", strength); !read) return read;
+    if (auto read = read_number(table, "seed", "a whole number from 0 on", options.seed); !read) return read;
+    if (auto read = read_number(table, "max_rows", "a whole number from 0 on", options.max_rows); !read) return read;
+    if (auto read = read_number(table, "max_flop", "a number from 0 on; 0 is no limit", max_flop); !read) return read;
+    if (strength < 1 || strength > 3 || static_cast<std::size_t>(strength) > axes->size()) {
+      const toml::node* given = table.get("strength");
+      return wrong(place_of(given != nullptr ? given->source() : table.source()),
+                   "strength is 1, 2 or 3, and not more than there are axes");
     }
+    options.strength = static_cast<int>(strength);
     for (const auto& seed : *seeds) {
       CoveringRow row(axes->size(), kFree);
       for (const auto& [axis, values] : seed.values) row[axis] = values.front();
       options.seeds.push_back(std::move(row));
     }
-    AxisSpace space(*line, std::move(*axes), std::move(*forbidden), table["max_flop"].value_or(0.0));
+    AxisSpace space(*line, std::move(*axes), std::move(*forbidden), max_flop);
     if (auto added = builder_.add_covering(std::move(space), options); !added) {
       return wrong(place_of(table.source()), added.error().message, added.error().hint);
     }
