@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cctype>
 #include <optional>
@@ -206,6 +207,34 @@ const Seen* find(const std::vector<Seen>& seen, std::string_view name) {
   return nullptr;
 }
 
+// An older or shorter spelling and what it stands for.
+constexpr std::array<std::array<std::string_view, 2>, 5> kAliases{
+    {{"hs", "hsk"}, {"hs", "hsv"}, {"nr", "nr23"}, {"type_KV", "type_K"}, {"type_KV", "type_V"}}};
+
+const Seen* same_under_another_name(const std::vector<Seen>& seen, std::string_view name) {
+  for (const auto& [alias, field] : kAliases) {
+    const Seen* other = name == alias ? find(seen, field) : name == field ? find(seen, alias) : nullptr;
+    if (other != nullptr) return other;
+  }
+  return nullptr;
+}
+
+// What that tool prints behind the colon is a verdict: OK, numbers, "CPU=nan" with a backend's name. A word that could
+// be meant for us would do nothing there.
+Expected<void> check_verdict(const Token& verdict) {
+  for (const Token& word : split_words(verdict)) {
+    const auto equals = word.text.find('=');
+    if (equals == std::string_view::npos || equals == 0) continue;
+    const auto key = word.text.substr(0, equals);
+    const bool argument = std::any_of(kGgmlKeys.begin(), kGgmlKeys.end(), [&](const auto& k) { return k.name == key; });
+    const bool lower = key.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_") == std::string_view::npos;
+    if (!argument && !lower) continue;
+    return error_at(word, fmt::format("'{}' stands behind the case and changes nothing", word.text),
+                    argument ? "between the brackets" : "write the case as a descriptor, as 'attest show' prints it");
+  }
+  return {};
+}
+
 Expected<void> read_argument(const Token& argument, std::vector<Seen>& seen, Arguments& out) {
   const auto equals = argument.text.find('=');
   const Token name = trimmed(argument.first(equals));
@@ -213,6 +242,9 @@ Expected<void> read_argument(const Token& argument, std::vector<Seen>& seen, Arg
     if (key.name != name.text) continue;
     if (equals == std::string_view::npos) return error_at(name, fmt::format("'{}' has no value", name.text));
     if (find(seen, key.name) != nullptr) return error_at(name, fmt::format("'{}' is given twice", name.text));
+    if (const Seen* other = same_under_another_name(seen, key.name)) {
+      return error_at(name, fmt::format("{} and {} exclude each other", other->name, name.text));
+    }
     seen.push_back({key.name, name});
     return key.read(trimmed(argument.from(equals + 1)), out);
   }
@@ -241,6 +273,7 @@ Expected<Case> parse_ggml_line(std::string_view line) {
   if (!rest.text.empty() && rest.text.front() != ':') {
     return error_at(rest, fmt::format("unexpected '{}' after ')'", rest.text));
   }
+  if (auto fine = check_verdict(rest.text.empty() ? rest : rest.from(1)); !fine) return tl::unexpected(fine.error());
   Arguments arguments;
   std::vector<Seen> seen;
   for (const Token& argument : split_arguments(whole.from(open + 1).first(close - open - 1))) {

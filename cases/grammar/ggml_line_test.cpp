@@ -51,6 +51,25 @@ TEST(GgmlLine, OlderSpellingsBlanksAndTheVerdictAfterTheLineAreUnderstood) {
                       "permute=[0,2,1,3])"));
 }
 
+TEST(GgmlLine, BehindTheColonStandsAVerdictAndNothingForUs) {
+  const std::string line = "FLASH_ATTN_EXT(hsk=64,nh=8,kv=7,nb=3)";
+  for (const char* verdict : {": OK", ": \033[1;32mOK\033[0m", ": \033[1;31mFAIL\033[0m", ": not supported [CPU] ", ":",
+                              ": [FLASH_ATTN_EXT] NMSE = 0.046134519 > 0.000500000 FAIL",
+                              ": [FLASH_ATTN_EXT] inf mismatch: CUDA0=inf CPU=0.2 FAIL",
+                              ": [FLASH_ATTN_EXT] NaN at index 3 (CPU=nan Metal=1.0) FAIL",
+                              ":  8192 runs -  128.14 us/run - 134.22 MFLOP/run -   1.05 TFLOPS"}) {
+    EXPECT_EQ(reprinted(line + verdict), reprinted(line)) << verdict;
+  }
+  const auto error = [&](const std::string& rest) {
+    const auto c = parse_case(line + rest);
+    return c ? Error{} : c.error();
+  };
+  EXPECT_EQ(error(": seed=7 prec=def").column, 40);
+  EXPECT_THAT(error(": seed=7 prec=def").message, HasSubstr("'seed=7'"));
+  EXPECT_EQ(error(": OK type_K=q8_0").column, 43);
+  EXPECT_THAT(error(": poisn=nan").message, HasSubstr("changes nothing"));
+}
+
 TEST(GgmlLine, AViewOfVInKOfTwoTypesIsAnError) {
   const auto c = parse_case("FLASH_ATTN_EXT(hsk=64,hsv=64,nh=8,kv=77,nb=3,type_K=q8_0,v_is_view_of_k=1)");
   ASSERT_FALSE(c.has_value());
@@ -70,6 +89,10 @@ TEST(GgmlLine, WrongLinesPointAtTheirArgument) {
   EXPECT_EQ(error("FLASH_ATTN_EXT(hsk=64,nh=8,kv=7,nb=3,nr23=[1])").column, 43);
   EXPECT_EQ(error("FLASH_ATTN_EXT(hsk=64,nh=8,kv=7,nb=3,kv=7)").column, 38);
   EXPECT_EQ(error("FLASH_ATTN_EXT(hsk=64,nh=8,kv=7,nb=3").message, "no closing ')'");
+  EXPECT_EQ(error("FLASH_ATTN_EXT(hsk=64,nh=8,kv=7,nb=3,hs=32)").message, "hsk and hs exclude each other");
+  EXPECT_EQ(error("FLASH_ATTN_EXT(hsk=64,nh=8,kv=7,nb=3,nr=2,nr23=[1,1])").column, 43);
+  EXPECT_EQ(error("FLASH_ATTN_EXT(hsk=64,nh=8,kv=7,nb=3,type_K=q8_0,type_KV=f16)").column, 50);
+  EXPECT_EQ(error("FLASH_ATTN_EXT(hsk=64,nh=8,kv=7,nb=3,type_KV=f16,type_V=f16)").column, 50);
   EXPECT_EQ(error("FLASH_ATTN_EXT(hsk=64,nh=8,nb=3)").message, "'kv' is missing");
   EXPECT_THAT(error("SOFT_MAX(hsk=64)").message, HasSubstr("unknown op"));
 }
