@@ -202,13 +202,9 @@ void Comparison::judge_rows(const Scan& found) {
   for (const std::size_t i : rest) judge_row(i, budgets.at(i));
   // A non-finite row outside the judged ones is bad unless the contract predicts its overflow.
   for (const Row& row : found.rows) {
+    if (nonfinite_) break;
     if (std::binary_search(rows.begin(), rows.end(), row)) continue;
-    if (ErrorBudget(key_.emulated(contract_.q_rounding), contract_, key_.generic()).row(row).range) {
-      ++record_.rows_range;
-    } else {
-      nonfinite_ = true;
-      break;
-    }
+    nonfinite_ = !ErrorBudget(key_.emulated(contract_.q_rounding), contract_, key_.generic()).row(row).range;
   }
   record_.err_over_b = std::max(worst_, 0.0);
   measures_.report(record_);

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "cases/inputs.h"
@@ -66,6 +67,19 @@ TEST(Compare, NanIsItsOwnVerdictAndNeverARatio) {
     EXPECT_TRUE(std::isnan(exam.record.err_over_b));
     EXPECT_EQ(exam.record.worst.column, 63);
   }
+}
+
+// Captured tensors may hold an Inf in V: the references agree about what follows from it.
+TEST(Compare, AnInfinityInVIsNoQuarrelOfTheReferences) {
+  const Case c = *parse_case(kSixtyFourRows);
+  OwnedInputs owned(c);
+  const TensorPlan& v = owned.plan().v;
+  const float infinity = std::numeric_limits<float>::infinity();
+  std::memcpy(owned.buffers().v + v.offset, &infinity, sizeof infinity);
+  Key key(c, owned.inputs(), {});
+  write_truth(owned.inputs(), owned.output());
+  VerdictRecord record;
+  EXPECT_NE(compare(key, {}, owned.output().view(), record).verdict, Verdict::ORACLE) << record.detail;
 }
 
 TEST(Compare, NanInARowThatIsNotJudgedIsStillSeen) {
@@ -142,6 +156,19 @@ TEST(Compare, OverflowThatTheContractPredictsIsNamedAsLoss) {
   exam.at(0, 0, 0, 5) = std::numeric_limits<float>::infinity();
   EXPECT_EQ(exam.rule(narrow).verdict, Verdict::RANGE);
   EXPECT_EQ(exam.record.loss, "overflow");
+}
+
+TEST(Compare, NanInRowsThatAreNotJudgedTakesNothingFromRange) {
+  Exam exam("flash_attn_ext d=64 n_head=4 n_q=40 n_kv=32 kv=f32 data=normal:0.1+v_scale:30000", {.rows = 2});
+  ArithmeticContract narrow;
+  narrow.u_acc = kUnitF16;
+  narrow.omega_acc = 0x1p-25;
+  for (std::int64_t i = 0; i < exam.owned.output().elements(); ++i) {
+    reinterpret_cast<float*>(exam.owned.output().data)[i] = std::numeric_limits<float>::quiet_NaN();
+  }
+  EXPECT_EQ(exam.rule(narrow).verdict, Verdict::RANGE);
+  EXPECT_EQ(exam.record.rows_judged, 2);
+  EXPECT_EQ(exam.record.rows_range, 2);
 }
 
 // A block of Q whose sum, kept in f16 by q8_1, overflows: under that contract no finite answer exists, and the

@@ -34,19 +34,22 @@ int verdict_exit(const RunSummary& summary, const RunHeader& header, bool otherw
   }
   for (const auto& backend : header.backends) {
     const auto counts = summary.counts.find(backend);
-    std::int64_t all = 0, unsupported = 0;
+    std::int64_t all = 0, not_taken = 0, range = 0;
     if (counts != summary.counts.end()) {
       for (const auto& [verdict, count] : counts->second) {
         all += count;
-        if (verdict == Verdict::UNSUPPORTED || verdict == Verdict::QUARANTINED) unsupported += count;
+        if (verdict == Verdict::UNSUPPORTED || verdict == Verdict::QUARANTINED) not_taken += count;
+        if (verdict == Verdict::RANGE) range += count;
       }
     }
-    if (all != unsupported) continue;
+    if (all != not_taken + range) continue;
+    const std::string but = range > 0 ? fmt::format(" but {} RANGE", range) : "";
     if (part) {
-      fmt::print(stderr, "attest: note: backend '{}' took none of the {} cases of shard {}/{}\n", backend, all,
-                 header.shard_index, header.shard_count);
+      fmt::print(stderr, "attest: note: backend '{}' took none of the {} cases of shard {}/{}{}\n", backend, all,
+                 header.shard_index, header.shard_count, but);
     } else {
-      fmt::print(stderr, "attest: error: backend '{}' took none of the {} cases: nothing was compared\n", backend, all);
+      fmt::print(stderr, "attest: error: backend '{}' took none of the {} cases{}: nothing was compared\n", backend, all,
+                 but);
       return kHarness;
     }
   }
