@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "backends/ggml/support.h"
 #include "cases/case.h"
 
 namespace attest::ggml {
@@ -34,6 +35,31 @@ TEST(GgmlContract, PathChangesAtTheStatedSizes) {
   CpuArithmetic avx = kAvx512;
   avx.f32_lanes = 8;
   EXPECT_EQ(path("d=72 n_q=64 n_kv=512", Form::fused, avx), "tiled");
+}
+
+// ggml_type_name() of a release with so many types; a larger number is out of its table's range.
+template <int count>
+const char* type_name(int type) {
+  EXPECT_LT(type, count);
+  return type == 41 ? "q1_0" : type == 42 ? "q2_0" : type == 2 ? "q4_0" : "?";
+}
+
+TEST(GgmlSupport, AsksAReleaseOnlyForTypesItCanHave) {
+  Api api;
+  const auto types = [&](const char* (*version)(), const char* (*name)(int)) {
+    api.ggml_version = version;
+    api.ggml_type_name = name;
+    std::string out;
+    for (const DType type : {DType::q4_0, DType::q1_0, DType::q2_0}) {
+      if (has_type(api, type)) out += std::string(info(type).name) + " ";
+    }
+    return out;
+  };
+  EXPECT_EQ(types(nullptr, type_name<39>), "q4_0 ");
+  EXPECT_EQ(types([] { return "0.9.11"; }, type_name<41>), "q4_0 ");
+  EXPECT_EQ(types([] { return "0.15.3"; }, type_name<42>), "q4_0 q1_0 ");
+  EXPECT_EQ(types([] { return "0.16.0"; }, type_name<43>), "q4_0 q1_0 q2_0 ");
+  EXPECT_EQ(types([] { return "1.0"; }, type_name<43>), "q4_0 q1_0 q2_0 ");
 }
 
 TEST(GgmlContract, ReferenceAndOldReleasesKnowOnlyOnePath) {

@@ -107,9 +107,9 @@ std::string Library::version() const {
   return text;
 }
 
-bool Library::at_least(int major, int minor, int patch) const {
+bool at_least(const Api& api, int major, int minor, int patch) {
   int a = 0, b = 0, c = 0;
-  if (api_.ggml_version == nullptr || std::sscanf(api_.ggml_version(), "%d.%d.%d", &a, &b, &c) < 2) return false;
+  if (api.ggml_version == nullptr || std::sscanf(api.ggml_version(), "%d.%d.%d", &a, &b, &c) < 2) return false;
   return std::make_tuple(a, b, c) >= std::make_tuple(major, minor, patch);
 }
 

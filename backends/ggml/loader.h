@@ -35,6 +35,9 @@ struct FoundDevice {
   bool has_feature(std::string_view feature) const;
 };
 
+// By ggml_version(); false where the build does not say.
+bool at_least(const Api& api, int major, int minor, int patch);
+
 // Never unloaded: ggml's libraries keep threads and static state. Not thread-safe.
 class Library {
  public:
@@ -45,8 +48,8 @@ class Library {
 
   const Api& api() const { return api_; }
   const BuildFiles& files() const { return files_; }
-  std::string version() const;                           // "0.21.0 (d99724f2)", "" where the build does not say
-  bool at_least(int major, int minor, int patch) const;  // false where the build does not say
+  std::string version() const;  // "0.21.0 (d99724f2)", "" where the build does not say
+  bool at_least(int major, int minor, int patch) const { return ggml::at_least(api_, major, minor, patch); }
   // ggml's last warning or error since the previous call; "" if there was none.
   std::string take_message();
 

@@ -10,12 +10,6 @@ namespace {
 
 Support no(const std::string& why) { return Support::no("ggml: " + why); }
 
-// A type attest knows under a number that this build gives to the same type.
-bool has_type(const Api& api, DType type) {
-  const char* name = api.ggml_type_name(info(type).ggml_type);
-  return name != nullptr && info(type).name == name;
-}
-
 Support check_types(const AttentionProblem& p, const Api& api, Form form) {
   for (const DType type : {p.k_type, p.v_type}) {
     if (!has_type(api, type)) return no("this build has no type " + std::string(info(type).name));
@@ -82,6 +76,13 @@ Support check_decode(const AttentionProblem& p, const Library& library, Form for
 }
 
 }  // namespace
+
+bool has_type(const Api& api, DType type) {
+  if (type == DType::q1_0 && !at_least(api, 0, 10, 0)) return false;
+  if (type == DType::q2_0 && !at_least(api, 0, 16, 0)) return false;
+  const char* name = api.ggml_type_name(info(type).ggml_type);
+  return name != nullptr && info(type).name == name;
+}
 
 int prec_f32_value(const Api& api) {
   if (api.ggml_set_rows != nullptr) return 10;          // June 2025 and later

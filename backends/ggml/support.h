@@ -7,6 +7,9 @@
 
 namespace attest::ggml {
 
+// A type attest knows under a number that this build gives to the same type. Types younger than the build are not asked
+// for by number: since February 2026 ggml_type_name() reads whatever lies behind its table.
+bool has_type(const Api& api, DType type);
 // The value of GGML_PREC_F32 in this build (1 before May 2025, 10 since), 0 where it cannot be told.
 int prec_f32_value(const Api& api);
 // Mask rows had to be a multiple of 64 before ggml 0.9.5.
