@@ -173,8 +173,17 @@ const std::vector<Feature>& Key::blind_to(const ArithmeticContract& contract) {
     if (const auto blob = cache_->load(where); blob && unpack(*blob, blind)) return blind;
   }
   const ErrorBudget budget(emulated(contract.q_rounding), contract, generic_);
-  if (!blindness_) blindness_.emplace(inputs_);
-  const std::vector<Sight> sight = blindness_->look(claimed, budget);
+  const AttentionProblem& p = case_.problem;
+  const bool sampled = static_cast<std::int64_t>(rows_.size()) < p.n_seq * p.n_head * p.n_q;
+  if (!blindness_) blindness_.emplace(inputs_, sampled ? std::span<const Row>(rows_) : std::span<const Row>());
+  std::vector<Sight> sight = blindness_->look(claimed, budget);
+  if (sampled) {
+    // A feature that other rows have, and none of those that are judged.
+    const std::vector<Sight> whole = Blindness(inputs_).look(claimed, budget);
+    for (std::size_t f = 0; f < claimed.size(); ++f) {
+      if (sight[f] == Sight::absent && whole[f] != Sight::absent) sight[f] = Sight::blind;
+    }
+  }
   for (std::size_t f = 0; f < claimed.size(); ++f) {
     if (is_blind(sight[f], case_)) blind.push_back(claimed[f]);
   }

@@ -89,6 +89,17 @@ TEST_F(KeyCache, DamagedFilesAreWorkedOutAnew) {
 }
 
 // Copies of a contract need not copy what lies between its fields.
+// The middle query is dead, and four rows are judged: none of them could have told a dead row from another.
+TEST(Key, IsBlindToWhatNoneOfItsRowsShows) {
+  const Case c = *parse_case("flash_attn_ext d=64 n_q=65 n_kv=64 mask=dead:middle");
+  const OwnedInputs owned(c);
+  KeyOptions few;
+  few.rows = 4;
+  Key sampled(c, owned.inputs(), few), whole(c, owned.inputs(), {});
+  EXPECT_EQ(sampled.blind_to({}), (std::vector<Feature>{Feature::mask, Feature::dead_row}));
+  EXPECT_TRUE(whole.blind_to({}).empty());
+}
+
 TEST(Key, BytesBetweenTheFieldsOfAContractDoNotMakeItAnother) {
   const Case c = *parse_case(kLine);
   OwnedInputs owned(c);

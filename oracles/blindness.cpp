@@ -312,20 +312,27 @@ bool sees(const std::vector<double>& change, const RowBudget& allowed) {
 
 }  // namespace
 
-Blindness::Blindness(const AttentionInputs& inputs) : inputs_(inputs) {
+Blindness::Blindness(const AttentionInputs& inputs, std::span<const Row> judged) : inputs_(inputs) {
   const AttentionProblem& p = *inputs.problem;
   const std::int64_t q = p.n_q - 1, h = p.n_head - 1, s = p.n_seq - 1;
   // The first row is in the middle: edges on both sides, a head that shares keys with others.
   const std::int64_t ratio = p.n_head / p.n_head_kv;
-  const Row rows[] = {{s, std::min(h, std::max<std::int64_t>(1, h / 2)), q / 2},
-                      {0, std::min<std::int64_t>(1, h), q},
-                      {s / 2, std::min(ratio, h), 0},
-                      {s, h, std::min<std::int64_t>(1, q)},
-                      {0, 0, std::min<std::int64_t>(2, q)},
-                      {s, h / 3, q / 4},
-                      {0, h, 0},
-                      {0, 0, q / 2},
-                      {s, h, q}};
+  std::vector<Row> rows{{s, std::min(h, std::max<std::int64_t>(1, h / 2)), q / 2},
+                        {0, std::min<std::int64_t>(1, h), q},
+                        {s / 2, std::min(ratio, h), 0},
+                        {s, h, std::min<std::int64_t>(1, q)},
+                        {0, 0, std::min<std::int64_t>(2, q)},
+                        {s, h / 3, q / 4},
+                        {0, h, 0},
+                        {0, 0, q / 2},
+                        {s, h, q}};
+  if (!judged.empty()) {
+    const std::size_t most = rows.size();
+    std::erase_if(rows, [&](const Row& row) { return !std::binary_search(judged.begin(), judged.end(), row); });
+    for (std::size_t i = 0; i < most && rows.size() < most; ++i) {
+      rows.push_back(judged[i * (judged.size() - 1) / (most - 1)]);
+    }
+  }
   std::set<Row> known;
   for (const Row& row : rows) {
     if (p.n_q < 1 || !known.insert(row).second) continue;

@@ -32,8 +32,9 @@ inline bool is_blind(Sight sight, const Case& c) {
 // kept for the next budget.
 class Blindness {
  public:
-  // `inputs` must outlive this. Rows come from queries, heads and sequences at the ends and in the middle.
-  explicit Blindness(const AttentionInputs& inputs);
+  // `inputs` must outlive this. Rows come from queries, heads and sequences at the ends and in the middle; where not all
+  // rows are judged, from `judged` (sorted) alone: what no judged row shows is not seen.
+  explicit Blindness(const AttentionInputs& inputs, std::span<const Row> judged = {});
   ~Blindness();
   Blindness(Blindness&&) noexcept;
 
