@@ -82,6 +82,17 @@ TEST(OracleAccuracy, ThirteenDigitsOnNormalScores) {
   }
 }
 
+// tanh of next to nothing: softcap times an ulp of 1 would be seen.
+TEST(OracleAccuracy, ASoftcapFarAboveTheScoresCostsNoDigits) {
+  for (const char* softcap : {"40", "1e3", "1e6", "1e12"}) {
+    const Case c = *parse_case(std::string("flash_attn_ext d=64 n_q=4 n_kv=600 softcap=") + softcap);
+    const OwnedInputs owned(c);
+    const std::vector<Row> rows = all_rows(c.problem);
+    const RowValues scalar = scalar_oracle(owned.inputs(), rows), eigen = eigen_reference<double>(owned.inputs(), rows);
+    for (std::size_t e = 0; e < scalar.size(); ++e) EXPECT_NEAR(eigen[e], scalar[e], 1e-14) << softcap;
+  }
+}
+
 void expect_agreement(const Case& c) {
   const OwnedInputs owned(c);
   const std::vector<Row> rows = all_rows(c.problem);
