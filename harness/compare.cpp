@@ -215,8 +215,11 @@ bool Comparison::agrees(const Row& row, std::span<const double> first, std::span
   const ErrorBudget plain(key_.emulated(contract_.q_rounding), ArithmeticContract{.q_rounding = contract_.q_rounding},
                           false);
   // Nearly always they agree to the last digits, which needs no budget.
+  const auto same = [&](std::size_t e) {
+    return first[e] == second[e] || std::abs(first[e] - second[e]) <= kReferenceUnit * std::abs(first[e]);
+  };
   bool equal = true;
-  for (std::size_t e = 0; e < d_v_; ++e) equal &= std::abs(first[e] - second[e]) <= kReferenceUnit * std::abs(first[e]);
+  for (std::size_t e = 0; e < d_v_; ++e) equal &= same(e);  // infinities of V are equal
   if (equal) return true;
   const RowBudget own = plain.row(row);
   // No finite answer under the stated rounding of Q (q8_1's sums overflow f16): both have to find none.
@@ -226,6 +229,7 @@ bool Comparison::agrees(const Row& row, std::span<const double> first, std::span
   if (own.range && none(first) && none(second)) return true;
   for (std::size_t e = 0; e < d_v_; ++e) {
     const double allowed = kReferenceShare * own.det[e];
+    if (same(e)) continue;
     if (std::abs(first[e] - second[e]) <= allowed) continue;
     record_.worst = {row.seq,   row.head, row.query, static_cast<std::int64_t>(e),
                      second[e], first[e], allowed,   "reference"};
