@@ -41,7 +41,7 @@ struct ArithmeticContract {
   bool p_normalised = false;         // P is divided by the row sum before it is stored: its floor is not scaled by 1/l
   bool truncating = false;           // accumulators truncate: only B_det applies
   bool lazy_rescale = false;         // the accumulator may run up to 2^8 ahead of the running maximum
-  bool needs_finite_hidden = false;  // hidden keys must hold finite bytes (verdict STALE is not bad then)
+  bool needs_finite_hidden = false;  // hidden keys must hold finite bytes (what would be STALE is UNSUPPORTED then)
   bool honours_prec_f32 = true;      // false: prec=f32 is asked for and answered by narrower accumulators
 
   void set_path(std::string_view name) {

@@ -40,15 +40,16 @@ RunOptions one_job() {
 using Kernel = std::function<Outcome(const AttentionInputs&, const MutableTensorView&)>;
 
 // A runner over one mocked backend that runs `kernel`.
-SubjectMaker backend_with(Kernel kernel) {
-  return [kernel](const std::string&, const std::vector<int>&) {
-    return make_in_process_subject([kernel]() -> Expected<std::unique_ptr<Backend>> {
+SubjectMaker backend_with(Kernel kernel, const ArithmeticContract& contract = {}) {
+  return [kernel, contract](const std::string&, const std::vector<int>&) {
+    return make_in_process_subject([kernel, contract]() -> Expected<std::unique_ptr<Backend>> {
       auto backend = std::make_unique<NiceMock<MockBackend>>();
       ON_CALL(*backend, name()).WillByDefault(Return("mock"));
       ON_CALL(*backend, build_id()).WillByDefault(Return("mock 1"));
       ON_CALL(*backend, supports(_)).WillByDefault(Invoke([](const AttentionProblem& p) {
         return p.softcap > 0 ? Support::no("no softcap here") : Support{};
       }));
+      ON_CALL(*backend, contract(_)).WillByDefault(Return(contract));
       ON_CALL(*backend, run(_, _)).WillByDefault(Invoke(kernel));
       return std::unique_ptr<Backend>(std::move(backend));
     });
@@ -168,15 +169,25 @@ TEST(Runner, ABackendThatReportsAnErrorIsError) {
   ASSERT_TRUE(run(plan_of({"flash_attn_ext"}), one_job(), backend_with(lost), {}, listener));
 }
 
+// Adds 0 * V over all keys, hidden ones too: harmless until a hidden byte is NaN.
+Outcome leaks(const AttentionInputs& in, const MutableTensorView& out) {
+  write_truth(in, out);
+  float leak = 0;
+  for (std::int64_t j = 0; j < in.v.ne[1]; ++j) leak += 0.0F * element(in.v, 0, j, 0, 0);
+  for (std::int64_t e = 0; e < out.ne[0]; ++e) reinterpret_cast<float*>(out.data)[e] += leak;
+  return {};
+}
+
+TEST(Runner, HiddenNanIsNotForABackendThatStatesFiniteHiddenBytes) {
+  ArithmeticContract contract;
+  contract.needs_finite_hidden = true;
+  NiceMock<MockRunListener> listener;
+  EXPECT_CALL(listener, on_verdict(AllOf(verdict_is(Verdict::UNSUPPORTED), Field(&VerdictRecord::underlying, "NAN"))));
+  ASSERT_TRUE(run(plan_of({"flash_attn_ext n_kv=64 mask=used:40 poison=hidden:nan"}), one_job(),
+                  backend_with(leaks, contract), {}, listener));
+}
+
 TEST(Runner, HiddenNanThatReachesTheOutputIsStaleNotFail) {
-  // Adds 0 * V over all keys, hidden ones too: harmless until a hidden byte is NaN.
-  const Kernel leaks = [](const AttentionInputs& in, const MutableTensorView& out) {
-    write_truth(in, out);
-    float leak = 0;
-    for (std::int64_t j = 0; j < in.v.ne[1]; ++j) leak += 0.0F * element(in.v, 0, j, 0, 0);
-    for (std::int64_t e = 0; e < out.ne[0]; ++e) reinterpret_cast<float*>(out.data)[e] += leak;
-    return Outcome{};
-  };
   NiceMock<MockRunListener> listener;
   EXPECT_CALL(listener, on_verdict(AllOf(verdict_is(Verdict::STALE), Field(&VerdictRecord::underlying, "NAN"))));
   ASSERT_TRUE(run(plan_of({"flash_attn_ext n_kv=64 mask=used:40 poison=hidden:nan"}), one_job(), backend_with(leaks),

@@ -411,6 +411,11 @@ void Slot::settle_stale(std::size_t backend, const Case& c, Result& result) {
   }
   if (again.record.verdict != Verdict::PASS) return;
   record.underlying = info(record.verdict).name;
+  if (result.contract.needs_finite_hidden) {
+    record.verdict = Verdict::UNSUPPORTED;
+    record.detail = "its contract asks for finite hidden bytes: the case passes with them";
+    return;
+  }
   record.verdict = Verdict::STALE;
   const std::string where = first_wrong_step(record.detail);
   record.detail = "hidden bytes reach the output: the same case passes with finite hidden bytes" + where;
