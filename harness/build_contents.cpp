@@ -37,4 +37,8 @@ std::string contents_of(const fs::path& path) {
   return all;
 }
 
+std::string fingerprint_of_text(const std::string& text) {
+  return fmt::format("{:016x}", XXH3_64bits(text.data(), text.size()));
+}
+
 }  // namespace attest

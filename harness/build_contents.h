@@ -10,4 +10,7 @@ namespace attest {
 // `path` names. Empty where there is none.
 std::string contents_of(const std::filesystem::path& path);
 
+// 16 hexadecimal digits that tell texts apart.
+std::string fingerprint_of_text(const std::string& text);
+
 }  // namespace attest

@@ -1,7 +1,12 @@
 #include "backends/plugin/plugin_backend.h"
 
+#include <fmt/format.h>
+#include <xxhash.h>
+
 #include <array>
 #include <chrono>
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <utility>
 
@@ -25,14 +30,18 @@ Outcome failed(std::string why) {
 
 class PluginBackend final : public Backend {
  public:
-  PluginBackend(BackendSpec spec, const attest_plugin* plugin, int threads)
-      : spec_(std::move(spec)), plugin_(plugin), threads_(threads), label_(clean_text(plugin->name)) {}
+  PluginBackend(BackendSpec spec, const attest_plugin* plugin, int threads, std::string file_hash)
+      : spec_(std::move(spec)),
+        plugin_(plugin),
+        threads_(threads),
+        label_(clean_text(plugin->name)),
+        file_hash_(std::move(file_hash)) {}
 
   std::string name() const override { return spec_.text(); }
   std::string description() const override { return label_; }
   std::string build_id() const override {
     const std::string build = clean_text(plugin_->build);
-    return build.empty() ? label_ : label_ + " " + build;
+    return fmt::format("{}{}{} {}", label_, build.empty() ? "" : " ", build, file_hash_);
   }
 
   // An answer that is neither yes nor no is a yes here, so that run() can say so: UNSUPPORTED would hide it.
@@ -131,7 +140,7 @@ class PluginBackend final : public Backend {
   BackendSpec spec_;
   const attest_plugin* plugin_;
   int threads_;
-  std::string label_;
+  std::string label_, file_hash_;
   GuardedMemory workspace_;
 };
 
@@ -160,6 +169,13 @@ Expected<void> configure(const attest_plugin& plugin, const BackendSpec& spec) {
   return {};
 }
 
+// Of the file's bytes, 8 digits: a plug-in that was built again may say the same of itself.
+std::string hash_of(const std::string& file) {
+  std::ifstream in(file, std::ios::binary);
+  const std::string bytes{std::istreambuf_iterator<char>(in), {}};
+  return fmt::format("{:08x}", XXH3_64bits(bytes.data(), bytes.size()) >> 32);
+}
+
 }  // namespace
 }  // namespace plugin
 
@@ -173,7 +189,7 @@ Expected<std::unique_ptr<Backend>> make_plugin_backend(const BackendSpec& spec, 
   if (const auto done = plugin::configure(**opened, spec); !done) return Unexpected(done.error());
   BackendSpec canonical = spec;
   if (*threads == 1) std::erase_if(canonical.options, [](const auto& option) { return option.first == "threads"; });
-  return std::make_unique<plugin::PluginBackend>(std::move(canonical), *opened, *threads);
+  return std::make_unique<plugin::PluginBackend>(std::move(canonical), *opened, *threads, plugin::hash_of(spec.variant));
 }
 
 }  // namespace attest

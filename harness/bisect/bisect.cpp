@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <xxhash.h>
 
 #include <algorithm>
 #include <cctype>
@@ -331,10 +330,6 @@ Expected<std::string> backend_of(const BisectQuestion& question, const Specimen&
   if (plugin) spec->variant = specimen.plugin.string();
   if (!plugin && !variant.empty()) spec->options.emplace_back("variant", variant);
   return spec->text();
-}
-
-std::string fingerprint_of_text(const std::string& text) {
-  return fmt::format("{:016x}", XXH3_64bits(text.data(), text.size()));
 }
 
 Expected<Measurement> measure_specimen(const BisectQuestion& question, const Specimen& specimen,

@@ -85,9 +85,6 @@ Expected<BisectOutcome> bisect(const BisectQuestion& question, BisectHistory& hi
 // options. An input error where the question's backend does not fit.
 Expected<std::string> backend_of(const BisectQuestion& question, const Specimen& specimen, const std::string& variant);
 
-// 16 hexadecimal digits that tell questions apart.
-std::string fingerprint_of_text(const std::string& text);
-
 // Judges one specimen as bisect() does.
 Expected<Measurement> measure_specimen(const BisectQuestion& question, const Specimen& specimen,
                                        const std::string& variant, const BisectOptions& options);

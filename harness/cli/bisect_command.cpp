@@ -6,6 +6,7 @@
 #include "cases/cache_dir.h"
 #include "harness/backends.h"
 #include "harness/bisect/bisect.h"
+#include "harness/build_contents.h"
 #include "harness/cli/bisect_report.h"
 #include "harness/cli/machine.h"
 #include "harness/cli/run_support.h"

@@ -12,8 +12,10 @@
 #include <optional>
 
 #include "cases/cache_dir.h"
+#include "cases/file_io.h"
 #include "cases/suites/suite.h"
 #include "harness/backends.h"
+#include "harness/build_contents.h"
 #include "harness/cli/machine.h"
 #include "harness/cli/report_options.h"
 #include "harness/cli/run_support.h"
@@ -183,7 +185,11 @@ std::string judging_options(const RunArguments& a) {
   if (a.timeout > 0) words.push_back(fmt::format("timeout={}", a.timeout));
   if (a.repeat > 1) words.push_back(fmt::format("repeat={}", a.repeat));
   if (!a.max_memory.empty()) words.push_back("max-memory=" + a.max_memory);
-  if (!a.ledger.empty()) words.push_back("ledger=" + std::filesystem::path(a.ledger).filename().string());
+  if (!a.ledger.empty()) {
+    const std::string text = read_text_file(a.ledger).value_or("");  // that it cannot be read has been said
+    words.push_back(fmt::format("ledger={}:{}", std::filesystem::path(a.ledger).filename().string(),
+                                fingerprint_of_text(text)));
+  }
   if (!a.relations.empty()) words.push_back("relations=" + a.relations);
   if (a.strict_prec) words.push_back(kStrictPrec);
   if (a.no_blindness) words.push_back("blindness=off");
