@@ -36,6 +36,8 @@ struct LedgerEntry {
   int file_line = 0;
 
   bool matches(const Case& c, std::string_view backend_name, std::string_view path_name) const;
+  // Whether it lists the record's verdict, and those behind it that it would hide.
+  bool lists(const VerdictRecord& record) const;
   bool names_class() const { return !suspect.empty() || !fingerprint.empty(); }
 };
 
@@ -59,8 +61,8 @@ class Ledger {
   bool asks_for_class(const Case& c, std::string_view backend, std::string_view path) const;
 
   // Rewrites the record of a case that `entry` matched, and counts it. `entry` comes from match().
-  // quarantined: QUARANTINED (the case was not started). tolerated: an expected bad verdict becomes XFAIL, PASS and
-  // BLIND become XPASS unless the entry says `sometimes`; other verdicts stay as they are.
+  // quarantined: QUARANTINED (the case was not started). tolerated: a bad verdict that the entry lists() becomes
+  // XFAIL, PASS and BLIND become XPASS unless the entry says `sometimes`; other verdicts stay as they are.
   void apply(VerdictRecord& record, const LedgerEntry& entry);
 
   // Counts a record that apply() rewrote in an earlier part of the run, and leaves it as it is.

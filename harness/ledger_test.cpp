@@ -178,6 +178,17 @@ TEST(Ledger, OtherVerdictsStayAsTheyAre) {
   }
 }
 
+TEST(Ledger, AnEntryForALesserVerdictExcusesNoWrongAnswerBehindIt) {
+  Ledger ledger = good();
+  for (const auto& [also, verdict] : {std::pair{"NAN", Verdict::XFAIL}, {"CRASH", Verdict::FAIL}}) {
+    VerdictRecord r = record(Verdict::FAIL);
+    r.also = {also};
+    ledger.apply(r, ledger.entries()[0]);
+    EXPECT_EQ(r.verdict, verdict) << also;
+    EXPECT_THAT(r.also, ElementsAre(also));
+  }
+}
+
 TEST(Ledger, QuarantinedCaseSaysWhy) {
   Ledger ledger = good();
   VerdictRecord r = record(Verdict::PASS);

@@ -153,6 +153,7 @@ std::string ConsoleReporter::group(const FailureGroup& g) const {
 
   if (!r.detail.empty()) text += labelled("detail", r.detail);
   if (!r.underlying.empty()) text += labelled("behind", r.underlying);
+  if (!r.also.empty()) text += labelled("also", fmt::format("{}", fmt::join(r.also, ", ")));
   for (const auto& [label, said] : triage_lines(r.triage)) text += labelled(label, said);
   if (const std::string worst = worst_text(r); !worst.empty()) {
     text += labelled("worst", worst);

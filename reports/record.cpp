@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 
 namespace attest {
@@ -34,6 +35,18 @@ Expected<Verdict> verdict_from_name(std::string_view name) {
     names.emplace_back(info(verdict).name);
   }
   return input_error(fmt::format("'{}' is not a verdict", name), did_you_mean(name, names));
+}
+
+void overrule(VerdictRecord& record, Verdict verdict) {
+  const Verdict before = record.verdict;
+  record.verdict = verdict;
+  note_also(record, before);
+}
+
+void note_also(VerdictRecord& record, Verdict verdict) {
+  const std::string name(info(verdict).name);
+  if (!info(verdict).bad || verdict == record.verdict) return;
+  if (std::find(record.also.begin(), record.also.end(), name) == record.also.end()) record.also.push_back(name);
 }
 
 void RunSummary::add(const VerdictRecord& record) {

@@ -71,10 +71,11 @@ struct VerdictRecord {
   std::string case_id, line, backend, build_id, suite;
   std::vector<std::string> tags;
   Verdict verdict = Verdict::PASS;
-  std::string detail;      // one sentence: reason of UNSUPPORTED, signal of CRASH, ledger reason of XFAIL
-  std::string underlying;  // XFAIL, XPASS, FLAKY: the verdict behind it
-  std::string path;        // code path the contract names
-  std::string source;      // captured tensors: manifest and case, as `attest check` takes them
+  std::string detail;             // one sentence: reason of UNSUPPORTED, signal of CRASH, ledger reason of XFAIL
+  std::string underlying;         // XFAIL, XPASS, FLAKY, STALE, NONDETERMINISTIC: the verdict behind it
+  std::vector<std::string> also;  // further bad verdicts of the case that `verdict` does not say
+  std::string path;               // code path the contract names
+  std::string source;             // captured tensors: manifest and case, as `attest check` takes them
 
   double err_over_b = 0;             // max over judged elements; NaN when there is no ratio
   bool err_over_b_is_bound = false;  // true: passed by the cheap lower bound, err/B <= err_over_b
@@ -103,6 +104,10 @@ struct VerdictRecord {
   double backend_cpu_s = 0, backend_wall_s = 0, judge_s = 0;  // times: the only fields that differ between equal runs
   bool operator==(const VerdictRecord&) const = default;
 };
+
+// `verdict` takes the place of the record's, which is kept in `also` where it is bad.
+void overrule(VerdictRecord& record, Verdict verdict);
+void note_also(VerdictRecord& record, Verdict verdict);  // where it is bad and new
 
 // One JSON object on one line, no newline. NaN and Inf are written as strings "nan", "inf", "-inf".
 std::string to_json(const VerdictRecord& record);

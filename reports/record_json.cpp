@@ -72,6 +72,7 @@ void visit(Archive& a, T& r) {
   a.optional("source", r.source);
   a("detail", r.detail);
   a("underlying", r.underlying);
+  a.optional("also", r.also);
   a("err_over_b", r.err_over_b);
   a("err_over_b_is_bound", r.err_over_b_is_bound);
   a("worst", r.worst);

@@ -41,6 +41,7 @@ VerdictRecord any_record() {
   r.verdict = *rc::gen::elementOf(all_verdicts());
   r.detail = text();
   r.underlying = text();
+  r.also = *rc::gen::container<std::vector<std::string>>(any_text());
   r.path = text();
   r.err_over_b = number();
   r.err_over_b_is_bound = flag();

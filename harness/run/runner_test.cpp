@@ -280,6 +280,35 @@ TEST(Runner, AnErrorInALaterRunIsFlakyAndNamesTheRun) {
   ASSERT_TRUE(run(plan_of({"flash_attn_ext"}), options, backend_with(tires), {}, listener));
 }
 
+// What is wrong stays known behind what is written on top of it: a ledger entry for that alone would hide it.
+TEST(Runner, AWrongAnswerIsNotForgottenWhereItsBitsDifferFromRunToRun) {
+  int runs = 0;
+  RunOptions options = one_job();
+  options.repeat = 2;
+  const Kernel wrong = [&runs](const AttentionInputs& in, const MutableTensorView& out) {
+    write_truth(in, out);
+    *reinterpret_cast<float*>(out.data) += static_cast<float>(++runs);
+    return Outcome{};
+  };
+  NiceMock<MockRunListener> listener;
+  EXPECT_CALL(listener, on_verdict(AllOf(verdict_is(Verdict::NONDETERMINISTIC),
+                                         Field(&VerdictRecord::also, ::testing::ElementsAre("FAIL")))));
+  ASSERT_TRUE(run(plan_of({"flash_attn_ext"}), options, backend_with(wrong), {}, listener));
+}
+
+TEST(Runner, AWrongAnswerIsNotForgottenWhereBytesBesideItAreWritten) {
+  const Kernel wrong = [](const AttentionInputs& in, const MutableTensorView& out) {
+    write_truth(in, out);
+    *reinterpret_cast<float*>(out.data) += 1;
+    out.data[-1] = std::byte{1};
+    return Outcome{};
+  };
+  NiceMock<MockRunListener> listener;
+  EXPECT_CALL(listener, on_verdict(AllOf(verdict_is(Verdict::OOB),
+                                         Field(&VerdictRecord::also, ::testing::ElementsAre("FAIL")))));
+  ASSERT_TRUE(run(plan_of({"flash_attn_ext"}), one_job(), backend_with(wrong), {}, listener));
+}
+
 // A subject whose answers are scripted; it never touches memory.
 struct Script {
   std::vector<SubjectAnswer> answers;
@@ -333,6 +362,15 @@ TEST(Runner, AFaultThatDoesNotComeBackIsFlaky) {
   NiceMock<MockRunListener> listener;
   EXPECT_CALL(listener, on_verdict(AllOf(verdict_is(Verdict::FLAKY), Field(&VerdictRecord::underlying, "HANG"),
                                          Field(&VerdictRecord::detail, HasSubstr("then, alone: UNSUPPORTED")))));
+  ASSERT_TRUE(run(plan_of({"flash_attn_ext"}), one_job(), scripted(script), {}, listener));
+}
+
+TEST(Runner, AWrongAnswerIsNotForgottenWhereTheFirstRunCrashed) {
+  SubjectAnswer done;
+  Script script{{fault_of(Verdict::CRASH, "signal 11"), done}};
+  NiceMock<MockRunListener> listener;
+  EXPECT_CALL(listener, on_verdict(AllOf(verdict_is(Verdict::FLAKY), Field(&VerdictRecord::underlying, "CRASH"),
+                                         Field(&VerdictRecord::also, ::testing::ElementsAre("UNWRITTEN")))));
   ASSERT_TRUE(run(plan_of({"flash_attn_ext"}), one_job(), scripted(script), {}, listener));
 }
 

@@ -281,7 +281,10 @@ Slot::Result Slot::collect(std::size_t backend, Seat& seat) {
   result.contract = contract;
   result.suspect = ruling.suspect;
   tell_alignment(seat, record);
-  if (!seat.place->red_zones_hold(kRedZone)) verdict(Verdict::OOB, "bytes next to the output were written");
+  if (!seat.place->red_zones_hold(kRedZone)) {
+    overrule(record, Verdict::OOB);
+    record.detail = "bytes next to the output were written";
+  }
   return result;
 }
 
@@ -312,7 +315,7 @@ void Slot::settle_repeat(std::size_t backend, Seat& seat, Result& result) {
   if (runs > 1) first.assign(out.data, out.data + bytes);
   const auto verdict = [&](Verdict v, std::string_view behind, std::string detail) {
     record.underlying = behind;
-    record.verdict = v;
+    overrule(record, v);
     record.detail = std::move(detail);
   };
   for (int i = 2; i <= runs; ++i) {
@@ -364,6 +367,7 @@ void Slot::settle_fault(std::size_t backend, Seat& seat, Result& result) {
     result.interrupted = true;  // half a verdict is none: a resumed run looks at the case again
     return;
   }
+  record.also = again.record.also;
   const std::string_view first = info(record.verdict).name;
   const std::string_view second = info(again.record.verdict).name;
   if (first == second) {
@@ -374,6 +378,7 @@ void Slot::settle_fault(std::size_t backend, Seat& seat, Result& result) {
   record.detail = fmt::format("{} ({}); then, alone: {}{}", first, record.detail, second,
                               again.record.detail.empty() ? "" : " (" + again.record.detail + ")");
   record.verdict = Verdict::FLAKY;
+  note_also(record, again.record.verdict);
 }
 
 void Slot::settle_suspect(std::size_t backend, const Case& c, Result& result) {
