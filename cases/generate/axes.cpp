@@ -195,7 +195,7 @@ std::vector<std::size_t> AxisSpace::axes_of(const Violation& broken, const Cover
   return {found.begin(), found.end()};
 }
 
-std::vector<std::size_t> AxisSpace::conflict(const CoveringRow& row) const {
+std::vector<std::size_t> AxisSpace::forbidden_axes(const CoveringRow& row) const {
   for (const auto& forbidden : forbidden_) {
     std::vector<std::size_t> axes;
     for (const auto& [axis, values] : forbidden.values) {
@@ -203,6 +203,11 @@ std::vector<std::size_t> AxisSpace::conflict(const CoveringRow& row) const {
     }
     if (axes.size() == forbidden.values.size()) return axes;
   }
+  return {};
+}
+
+std::vector<std::size_t> AxisSpace::conflict(const CoveringRow& row) const {
+  if (auto axes = forbidden_axes(row); !axes.empty()) return axes;
   std::vector<std::size_t> all(row.size());
   std::iota(all.begin(), all.end(), std::size_t{0});
   const auto line = line_of(row);
@@ -244,6 +249,10 @@ CoveringRow AxisSpace::shown_by(const Case& c) const {
       const auto same = parse_case(*line);
       if (same && attest::text(*same) == canonical) row[axis] = v;
     }
+  }
+  // Values that may not stand together change nothing beside each other: which of them the case shows is unknown.
+  for (auto axes = forbidden_axes(row); !axes.empty(); axes = forbidden_axes(row)) {
+    for (const std::size_t axis : axes) row[axis] = kFree;
   }
   return row;
 }

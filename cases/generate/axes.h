@@ -82,7 +82,8 @@ class AxisSpace {
   // this space.
   CoveringSpace to_cover() const;
 
-  // Per axis the value a case shows, i.e. that changes nothing in it; kFree where none does.
+  // Per axis the value a case shows, i.e. that changes nothing in it; kFree where none does, and where forbidden values
+  // would stand together.
   CoveringRow shown_by(const Case& c) const;
 
   // "n_q=1, kv=q8_0".
@@ -94,6 +95,8 @@ class AxisSpace {
   }
   std::vector<AxisWord> changes(const CoveringRow& row) const;
   std::vector<std::size_t> axes_of(const Violation& broken, const CoveringRow& row) const;
+  // Axes of the first choice of forbidden values that the row holds whole; empty: none.
+  std::vector<std::size_t> forbidden_axes(const CoveringRow& row) const;
   std::vector<std::size_t> conflict(const CoveringRow& row) const;
 
   std::string line_;

@@ -247,6 +247,12 @@ TEST(AxisSpace, FindsTheValuesThatACaseShows) {
             (CoveringRow{0, 1, 0, 0}));
   EXPECT_EQ(space.shown_by(*parse_case("flash_attn_ext d_k=64 d_v=128 n_head=4 n_head_kv=1 k=q8_0 v=f16 mask=zeros")),
             (CoveringRow{kFree, kFree, 1, kFree}));
+  // Where V lies in K, a family of V changes nothing and so cannot be told.
+  const AxisSpace views("flash_attn_ext", {axis("layout", {"0123", "v-in-k"}), axis("data", {"flat+v_const", "spike"})},
+                        {{{{0, {1}}, {1, {0}}}}});
+  EXPECT_EQ(views.shown_by(*parse_case("flash_attn_ext layout=v-in-k data=spike")), (CoveringRow{1, 1}));
+  EXPECT_EQ(views.shown_by(*parse_case("flash_attn_ext data=flat+v_const")), (CoveringRow{0, 0}));
+  EXPECT_EQ(views.shown_by(*parse_case("flash_attn_ext layout=v-in-k data=flat")), (CoveringRow{kFree, kFree}));
 }
 
 }  // namespace

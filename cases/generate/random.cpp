@@ -180,7 +180,7 @@ void draw_values(Draws& draw, Case& c) {
     return out;
   };
   if (draw.chance(65)) c.data.terms.push_back(term(true));
-  if (draw.chance(30)) c.data.terms.push_back(term(false));
+  if (!c.problem.layout.v_view_of_k && draw.chance(30)) c.data.terms.push_back(term(false));
   if (draw.chance(45)) {
     c.poison.where = static_cast<PoisonWhere>(draw.below(static_cast<int>(PoisonWhere::mask_cols) + 1));
     c.poison.what = static_cast<PoisonWhat>(draw.between(1, static_cast<int>(PoisonWhat::previous)));

@@ -8,6 +8,7 @@
 #include <functional>
 #include <optional>
 
+#include "cases/families.h"
 #include "cases/grammar/keys.h"
 #include "cases/grammar/lexer.h"
 #include "cases/grammar/values.h"
@@ -377,6 +378,13 @@ Case canonical(Case c) {
   if (c.poison.what == PoisonWhat::none) c.poison.where = PoisonWhere::everywhere;
   if (c.poison.what != PoisonWhat::previous) c.poison.seed = 0;
   canonicalise(c.data);
+  // V is K there: a family of its own fills nothing.
+  if (p.layout.v_view_of_k) {
+    std::erase_if(c.data.terms, [](const DataTerm& term) {
+      const FamilyInfo* family = find_family(term.name);
+      return family != nullptr && !family->shapes_qk;
+    });
+  }
   return c;
 }
 

@@ -41,6 +41,13 @@ TEST(Descriptor, TermsOfEqualMeaningHaveOneText) {
             "flash_attn_ext d=64 n_head=1 n_q=1 n_kv=64 kv=f16 mask=zeros scale=0 data=v_shift");
 }
 
+TEST(Descriptor, AViewOfVInKHasNoDataOfItsOwn) {
+  const std::string line = "flash_attn_ext d=64 n_head=1 n_q=1 n_kv=64 kv=f16 layout=v-in-k";
+  EXPECT_EQ(reprinted(line + " data=v_const"), line);
+  EXPECT_EQ(reprinted(line + " data=spike+v_index"), line + " data=spike");
+  EXPECT_TRUE(is_generic(parsed(line + " data=rising+v_const")));
+}
+
 TEST(Descriptor, ScaleIsANumberAFractionOrAnInverseRoot) {
   EXPECT_EQ(parsed("flash_attn_ext scale=1/sqrt(72)").problem.scale, 1.0F / std::sqrt(72.0F));
   EXPECT_EQ(parsed("flash_attn_ext scale=1/12").problem.scale, 1.0F / 12.0F);

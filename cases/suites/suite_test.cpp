@@ -280,6 +280,18 @@ TEST(Suites, AllLoadWithoutDuplicatesAndSayWhy) {
   }
 }
 
+// A row counts for the triples of its values, so each must stand in the case.
+TEST(Suites, NoCoveringRowPutsDataIntoAViewOfV) {
+  const auto suite = load_suite("nightly");
+  ASSERT_TRUE(suite.has_value()) << suite.error().text();
+  for (const auto& covering : suite->coverings) {
+    for (const auto& row : covering.rows) {
+      const std::string line = *covering.space.line_of(row);
+      EXPECT_FALSE(line.find("v-in-k") != std::string::npos && line.find("v_") != std::string::npos) << line;
+    }
+  }
+}
+
 TEST(Museum, EveryBugIsExpressedOrSaysWhyNot) {
   const auto suite = load_suite("museum");
   ASSERT_TRUE(suite.has_value()) << suite.error().text();
