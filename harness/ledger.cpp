@@ -18,7 +18,8 @@ bool LedgerEntry::lists(const VerdictRecord& record) const {
   const auto listed = [&](std::string_view name) {
     return std::any_of(verdicts.begin(), verdicts.end(), [&](Verdict v) { return info(v).name == name; });
   };
-  return listed(info(record.verdict).name) && std::all_of(record.also.begin(), record.also.end(), listed);
+  const std::string_view verdict = record.verdict == Verdict::XFAIL ? record.underlying : info(record.verdict).name;
+  return listed(verdict) && std::all_of(record.also.begin(), record.also.end(), listed);
 }
 
 const LedgerEntry* Ledger::match(const Case& c, std::string_view backend, std::string_view path) const {
@@ -32,7 +33,7 @@ const LedgerEntry* Ledger::match(const Case& c, const VerdictRecord& record) con
   const auto entry_for = [&](const std::string& relation) {
     return std::find_if(entries_.begin(), entries_.end(), [&](const LedgerEntry& entry) {
       return std::find(entry.relations.begin(), entry.relations.end(), relation) != entry.relations.end() &&
-             entry.matches(c, record.backend, record.path);
+             entry.lists(record) && entry.matches(c, record.backend, record.path);
     });
   };
   const auto& broken = record.relations_broken;

@@ -36,7 +36,7 @@ struct LedgerEntry {
   int file_line = 0;
 
   bool matches(const Case& c, std::string_view backend_name, std::string_view path_name) const;
-  // Whether it lists the record's verdict, and those behind it that it would hide.
+  // Whether it lists the record's verdict (of an XFAIL, the one behind it) and all that it would hide.
   bool lists(const VerdictRecord& record) const;
   bool names_class() const { return !suspect.empty() || !fingerprint.empty(); }
 };
@@ -54,7 +54,7 @@ class Ledger {
   // "" where it was not asked.
   const LedgerEntry* match(const Case& c, std::string_view backend, std::string_view path) const;
   // The same for a verdict: a failure must also be of the class and fingerprint an entry names. Where relations are
-  // broken and each of them is named by some matching entry about relations, the first one's. Such entries are never
+  // broken and each of them is named by some matching entry about relations that lists all verdicts, the first one's. Such entries are never
   // outdated: whether a variant shows a defect depends on more than the case.
   const LedgerEntry* match(const Case& c, const VerdictRecord& record) const;
   // Whether some entry for this case names a class or a fingerprint.

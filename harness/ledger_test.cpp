@@ -250,8 +250,11 @@ repro = "flash_attn_ext n_q=64"
   EXPECT_EQ(r.underlying, "RELATION");
   VerdictRecord crash = record(Verdict::CRASH);
   crash.relations_broken = {"gqa"};
-  ledger.apply(crash, entry);
-  EXPECT_EQ(crash.verdict, Verdict::CRASH) << "a variant that crashes is more than a relation";
+  EXPECT_EQ(ledger.match(c, crash), nullptr) << "a variant that crashes is more than a relation";
+  crash.verdict = Verdict::RELATION;
+  crash.also = {"CRASH"};
+  EXPECT_EQ(ledger.match(c, crash), nullptr) << "another variant crashes";
+  EXPECT_EQ(ledger.match(c, r), &entry) << "a resumed run counts it again";
   VerdictRecord more = record(Verdict::RELATION);
   more.relations_broken = {"gqa", "threads"};
   EXPECT_EQ(ledger.match(c, more), nullptr) << "one of them is not known";

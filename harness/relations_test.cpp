@@ -393,6 +393,22 @@ TEST(Relations, AnErrorInAVariantIsTheCasesVerdictAndNamesTheRelation) {
   EXPECT_THAT(record.relations_broken, ElementsAre("threads"));
 }
 
+TEST(Relations, AnErrorIsNotHiddenByARelationThatIsBrokenBefore) {
+  const Kernel bad = [](const AttentionInputs& in, const MutableTensorView& out) {
+    write_truth(in, out);
+    if (in.problem->n_q == 1) reinterpret_cast<float*>(out.data)[0] += 1;
+    return in.problem->threads == 3 ? Outcome{false, "no third thread", 0, 0} : Outcome{};
+  };
+  for (const auto& [first, second] : {std::pair{Relation::row_alone, Relation::threads},
+                                      std::pair{Relation::threads, Relation::row_alone}}) {
+    const VerdictRecord record = record_of("flash_attn_ext d=16 n_q=3 n_kv=9", bad, {{first, second}});
+    EXPECT_EQ(info(record.verdict).name, "ERROR");
+    EXPECT_THAT(record.detail, HasSubstr("relation threads: threads=3: no third thread"));
+    EXPECT_THAT(record.also, ElementsAre("RELATION"));
+    EXPECT_EQ(record.relations_broken.size(), 2U);
+  }
+}
+
 TEST(Relations, DoNotApplyToOtherOps) {
   const Kernel ones = [](const AttentionInputs&, const MutableTensorView& out) {
     std::fill_n(reinterpret_cast<float*>(out.data), out.elements(), 1.0F);

@@ -71,7 +71,8 @@ class Slot {
   struct Trial {
     enum class Kind : std::uint8_t { held, broken, unsupported, fault, interrupted };
     Kind kind = Kind::held;
-    Verdict verdict = Verdict::PASS;  // fault
+    Verdict verdict = Verdict::RELATION;  // broken, fault
+    Verdict again = Verdict::PASS;        // FLAKY: what came of it when tried again
     std::string detail = {};
   };
   void settle_relations(std::size_t backend, Seat& seat, Result& result);

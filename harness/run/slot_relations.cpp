@@ -168,6 +168,7 @@ Slot::Trial Slot::try_relation(std::size_t backend, Seat& seat, const Result& re
       if (!same) {
         trial.detail = fmt::format("{} ({}); not so when tried again", info(trial.verdict).name, trial.detail);
         trial.verdict = Verdict::FLAKY;
+        if (again.kind == Trial::Kind::fault || again.kind == Trial::Kind::broken) trial.again = again.verdict;
       }
     }
     if (trial.kind == Trial::Kind::unsupported) {
@@ -214,10 +215,14 @@ void Slot::settle_relations(std::size_t backend, Seat& seat, Result& result) {
       record.relations_held.push_back(name);
     } else {
       record.relations_broken.push_back(name);
-      if (record.verdict == Verdict::PASS) {
-        record.verdict = trial.kind == Trial::Kind::fault ? trial.verdict : Verdict::RELATION;
-        record.detail = fmt::format("relation {}: {}", name, trial.detail);
+      // The first break is the verdict; a fault takes the place of a contradiction.
+      const bool first = record.verdict == Verdict::PASS;
+      if (first || (record.verdict == Verdict::RELATION && trial.kind == Trial::Kind::fault)) {
+        overrule(record, trial.verdict);
+        record.detail = fmt::format("relation {}: {}{}", name, trial.detail, first ? "" : "; " + record.detail);
       }
+      note_also(record, trial.verdict);
+      note_also(record, trial.again);
     }
     if (++tried == choice.per_case) break;
   }
