@@ -43,7 +43,8 @@ const LedgerEntry* Ledger::match(const Case& c, const VerdictRecord& record) con
   const bool failed = info(record.verdict).bad || record.verdict == Verdict::XFAIL;
   const bool expects_pass = record.verdict == Verdict::XPASS;
   for (const auto& entry : entries_) {
-    if (!entry.relations.empty() || !entry.matches(c, record.backend, record.path)) continue;
+    if (!entry.relations.empty() || entry.mode == LedgerMode::quarantined) continue;
+    if (!entry.matches(c, record.backend, record.path)) continue;
     const TriageRecord& t = record.triage;
     const bool other = (!entry.suspect.empty() && !glob_matches(entry.suspect, t.suspect)) ||
                        (!entry.fingerprint.empty() && !glob_matches(entry.fingerprint, t.fingerprint));

@@ -116,6 +116,12 @@ class Reader {
       return at(table.get("mode")->source(), fmt::format("'{}' is no mode", *mode),
                 hint.empty() ? "tolerated or quarantined" : std::move(hint));
     }
+    // Known only once the case has run.
+    for (const char* key : {"path", "suspect", "fingerprint"}) {
+      if (entry.mode != LedgerMode::quarantined || !table.contains(key)) continue;
+      return at(table.get(key)->source(),
+                fmt::format("'{}' is for tolerated entries: a quarantined case never runs", key));
+    }
     std::optional<bool> sometimes;
     for (const auto& [key, means] : {std::pair{"sometimes", true}, {"strict", false}}) {
       const toml::node* node = table.get(key);

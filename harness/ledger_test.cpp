@@ -189,6 +189,18 @@ TEST(Ledger, AnEntryForALesserVerdictExcusesNoWrongAnswerBehindIt) {
   }
 }
 
+// The tolerated entry before it, which lets the case run, is about another class of failure.
+TEST(Ledger, AQuarantinedEntryIsNotAboutACaseThatRan) {
+  constexpr std::string_view toml =
+      "[[entry]]\nbackend = \"*\"\nmatch = \"d=64\"\nmode = \"tolerated\"\nverdict = \"FAIL\"\nsuspect = \"tail\"\n"
+      "reason = \"known\"\nrepro = \"flash_attn_ext d=64\"\n"
+      "[[entry]]\nbackend = \"*\"\nmatch = \"d=64\"\nmode = \"quarantined\"\n"
+      "reason = \"hangs\"\nrepro = \"flash_attn_ext d=64\"\n";
+  const auto ledger = Ledger::parse(toml, "l.toml");
+  ASSERT_TRUE(ledger) << ledger.error().text();
+  EXPECT_EQ(ledger->match(parsed("flash_attn_ext d=64"), record(Verdict::FAIL)), nullptr);
+}
+
 TEST(Ledger, QuarantinedCaseSaysWhy) {
   Ledger ledger = good();
   VerdictRecord r = record(Verdict::PASS);
@@ -336,6 +348,16 @@ TEST(LedgerFile, StrictAndSometimesAgreeOrAreRefused) {
   EXPECT_THAT(error_of(mode("sometimes = true\nstrict = true")), HasSubstr("contradict"));
   EXPECT_THAT(error_of(mode("strict = \"yes\"")), HasSubstr("must be true or false"));
   EXPECT_THAT(error_of(with("mode = \"tolerated\"", "mode = \"quarantined\"\nstrict = true")), HasSubstr("never runs"));
+}
+
+TEST(LedgerFile, WhatOnlyARunTellsIsNotForQuarantinedEntries) {
+  for (const std::string key : {"path", "suspect", "fingerprint"}) {
+    const std::string toml =
+        "[[entry]]\nbackend = \"*\"\nmatch = \"d=64\"\n" + key +
+        " = \"tail\"\nmode = \"quarantined\"\nreason = \"hangs\"\nrepro = \"flash_attn_ext d=64\"\n";
+    EXPECT_THAT(error_of(toml), HasSubstr("known.toml:4:" + std::to_string(key.size() + 4) + ": '" + key +
+                                          "' is for tolerated entries: a quarantined case never runs"));
+  }
 }
 
 TEST(LedgerFile, ReproMustParseAndBeOneOfTheEntrysCases) {
