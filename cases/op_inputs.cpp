@@ -57,9 +57,9 @@ void fill_stale(const Case& c, const TensorShape& shape, std::byte* memory, std:
   }
 }
 
-// Scores of one row of soft_max_ext, before scale.
-void score_row(const ResolvedData& data, const RandomRow& random, std::int64_t row, const KeyRange& seen, float* x,
-               std::int64_t n) {
+// Scores of one row of soft_max_ext, before scale. `seen`: the keys that the mask leaves to it, in order.
+void score_row(const ResolvedData& data, const RandomRow& random, std::int64_t row,
+               const std::vector<std::int64_t>& seen, float* x, std::int64_t n) {
   const auto arg = static_cast<float>(data.scores_arg);
   const auto noise = [&](std::int64_t j) { return random.normal(static_cast<std::uint32_t>(j)); };
   const auto ramp = [&](std::int64_t j) {
@@ -68,8 +68,10 @@ void score_row(const ResolvedData& data, const RandomRow& random, std::int64_t r
   const auto set_all = [&](auto value) {
     for (std::int64_t j = 0; j < n; ++j) x[j] = value(j);
   };
-  const std::int64_t last = std::max(seen.end - 1, seen.first);
   std::int64_t needle = -1;
+  const auto choose = [&](std::size_t place) {
+    if (!seen.empty()) needle = seen[place % seen.size()];
+  };
   switch (data.scores) {
     case Family::uniform:
       return set_all([&](std::int64_t j) { return random.uniform(static_cast<std::uint32_t>(j)); });
@@ -84,53 +86,86 @@ void score_row(const ResolvedData& data, const RandomRow& random, std::int64_t r
     case Family::integer:
       return set_all([&](std::int64_t j) { return std::floor(4 * noise(j)); });
     case Family::onehot:
-      needle = n > 0 ? row * 7 % n : 0;
+      choose(static_cast<std::size_t>(row) * 7);
       set_all([&](std::int64_t j) { return noise(j); });
       break;
     case Family::needle_first:
     case Family::spike_first:
-      needle = seen.first;
+      choose(0);
       set_all([&](std::int64_t j) { return noise(j) * (data.scores == Family::spike_first ? 0x1p-6F : 1.0F); });
       break;
     case Family::needle_last:
     case Family::spike_last:
-      needle = last;
+      choose(seen.size() - 1);
       set_all([&](std::int64_t j) { return noise(j) * (data.scores == Family::spike_last ? 0x1p-6F : 1.0F); });
       break;
     default:  // normal, huge: standard deviation <arg>
       return set_all([&](std::int64_t j) { return arg * noise(j); });
   }
-  if (needle >= 0 && needle < n) x[needle] += data.scores == Family::onehot ? 500.0F : arg;
+  if (needle >= 0) x[needle] += data.scores == Family::onehot ? 500.0F : arg;
 }
+
+// The scores of soft_max_ext under one seed.
+class Scores {
+ public:
+  Scores(const Case& c, std::uint64_t seed)
+      : problem_(c.problem),
+        data_(resolve(c.data)),
+        mask_(c.problem, seed),
+        seed_(seed),
+        bias_(static_cast<std::size_t>(c.problem.n_kv), 0.0F) {}
+
+  // bias() and x, for a row.
+  void row(std::int64_t i, std::int64_t h, std::int64_t s, float* x) {
+    if (problem_.mask.present()) mask_.row(i, h % mask_.head_planes(), s % mask_.seq_planes(), bias_.data());
+    seen_.clear();
+    for (std::size_t j = 0; j < bias_.size(); ++j) {
+      if (!std::isinf(bias_[j])) seen_.push_back(static_cast<std::int64_t>(j));
+    }
+    score_row(data_, RandomRow(key(i, h, s)), i, seen_, x, problem_.n_kv);
+  }
+  const std::vector<float>& bias() const { return bias_; }
+  std::uint64_t key(std::int64_t i, std::int64_t h, std::int64_t s) const {
+    return rng_of(seed_, Stream::q).bits(row_id(i, h, s));
+  }
+
+ private:
+  const AttentionProblem& problem_;
+  ResolvedData data_;
+  MaskRows mask_;
+  std::uint64_t seed_;
+  std::vector<float> bias_;
+  std::vector<std::int64_t> seen_;
+};
 
 void fill_soft_max(const Case& c, const InputPlan& plan, const InputBuffers& buffers) {
   const AttentionProblem& p = c.problem;
-  const MaskRows mask(p, c.seed);
-  const ResolvedData data = resolve(c.data);
-  const KeyRange seen = used_range(p);
-  std::vector<float> bias(static_cast<std::size_t>(p.n_kv), 0.0F);
+  Scores scores(c, c.seed), others(c, seed_at(c, PoisonWhere::hidden));
+  std::vector<float> other(static_cast<std::size_t>(p.n_kv));
   const bool poisoned = poisons(c.poison, PoisonWhere::hidden) && p.mask.present();
   for (std::int64_t s = 0; s < p.n_seq; ++s) {
     for (std::int64_t h = 0; h < p.n_head; ++h) {
       for (std::int64_t i = 0; i < p.n_q; ++i) {
         float* row = floats(plan.q, buffers.q, i, h, s);
-        const std::uint64_t key = rng_of(c.seed, Stream::q).bits(row_id(i, h, s));
-        score_row(data, RandomRow(key), i, seen, row, p.n_kv);
+        scores.row(i, h, s, row);
         if (!poisoned) continue;
-        mask.row(i, h % mask.head_planes(), s % mask.seq_planes(), bias.data());
+        const bool previous = c.poison.what == PoisonWhat::previous;
+        if (previous) others.row(i, h, s, other.data());
         for (std::int64_t j = 0; j < p.n_kv; ++j) {
-          if (!std::isinf(bias[static_cast<std::size_t>(j)])) continue;
-          if (c.poison.what == PoisonWhat::previous) {
-            row[j] = RandomRow(key ^ c.poison.seed).normal(static_cast<std::uint32_t>(j));
+          if (!std::isinf(scores.bias()[static_cast<std::size_t>(j)])) continue;
+          if (previous) {
+            row[j] = other[static_cast<std::size_t>(j)];
           } else {
             fill_poison(c.poison.what, DType::f32, reinterpret_cast<std::byte*>(row + j), 4,
-                        key + 3 * static_cast<std::uint64_t>(j));
+                        scores.key(i, h, s) + 3 * static_cast<std::uint64_t>(j));
           }
         }
       }
     }
   }
   if (!p.mask.present()) return;
+  const MaskRows mask(p, c.seed);
+  std::vector<float> bias(static_cast<std::size_t>(p.n_kv));
   const TensorShape& m = plan.mask.shape;
   for (std::int64_t s = 0; s < m.ne[3]; ++s) {
     for (std::int64_t h = 0; h < m.ne[2]; ++h) {
@@ -181,11 +216,11 @@ float odd_value(SourceKind kind, float value, std::uint32_t word) {
       return sign * std::numeric_limits<float>::infinity();
     case SourceKind::large: {  // around the end of f16's range, and far beyond
       constexpr std::array kLarge{65504.0F, 65519.99F, 65520.0F, 1e9F, 3e38F};
-      return sign * kLarge[word >> 9 & 3U];
+      return sign * kLarge[(word >> 9) % kLarge.size()];
     }
     default: {  // around f16's subnormals and their ties
       constexpr std::array kTiny{0x1p-24F, 0x1p-25F, 0x1.8p-24F, 0x1p-15F};
-      return sign * kTiny[word >> 9 & 3U];
+      return sign * kTiny[(word >> 9) % kTiny.size()];
     }
   }
 }
@@ -231,24 +266,43 @@ void store_once(DType type, float* row, std::int64_t n, std::vector<std::byte>& 
   decode_row(type, blocks.data(), row, n);
 }
 
-void fill_decode(const Case& c, const InputPlan& plan, const InputBuffers& buffers) {
+// The rows of one pass, whose tokens see each other up to themselves and nothing of the other pass.
+void fill_pass(const Case& c, const InputPlan& plan, const InputBuffers& buffers, std::int64_t first, std::int64_t n,
+               std::uint64_t seed) {
   const AttentionProblem& p = c.problem;
   AttentionProblem shape = p;
   shape.op = Op::flash_attn_ext;
-  shape.n_kv = p.n_q;
+  shape.n_q = shape.n_kv = n;
   shape.layout = {};
-  const ValueRows values(shape, c.data, c.seed);
+  shape.mask.terms = {{MaskKind::causal, 0, DeadRows::none}};
+  const ValueRows values(shape, c.data, seed);
+  // The last key that a token sees is its own: each points elsewhere, like sequences of one key.
+  AttentionProblem one_key = shape;
+  one_key.n_q = one_key.n_kv = 1;
+  one_key.n_seq = one_key.n_seq_kv = n;
+  const ValueRows own(one_key, c.data, seed);
+  const bool own_key = resolve(c.data).scores == Family::needle_last;
   std::vector<std::byte> blocks;
-  for (std::int64_t t = 0; t < p.n_q; ++t) {
-    for (std::int64_t h = 0; h < p.n_head; ++h) values.q_row(t, h, 0, floats(plan.q, buffers.q, t, h, 0));
+  for (std::int64_t t = 0; t < n; ++t) {
+    for (std::int64_t h = 0; h < p.n_head; ++h) {
+      float* q = floats(plan.q, buffers.q, first + t, h, 0);
+      own_key ? own.q_row(0, h, t, q) : values.q_row(t, h, 0, q);
+    }
     for (std::int64_t h = 0; h < p.n_head_kv; ++h) {
-      float *k = floats(plan.k, buffers.k, t, h, 0), *v = floats(plan.v, buffers.v, t, h, 0);
-      values.k_row(t, h, 0, k);
+      float *k = floats(plan.k, buffers.k, first + t, h, 0), *v = floats(plan.v, buffers.v, first + t, h, 0);
+      own_key ? own.k_row(0, h, t, k) : values.k_row(t, h, 0, k);
       values.v_row(t, h, 0, v);
       store_once(p.k_type, k, p.d_k, blocks);
       store_once(p.v_type, v, p.d_v, blocks);
     }
   }
+}
+
+void fill_decode(const Case& c, const InputPlan& plan, const InputBuffers& buffers) {
+  const AttentionProblem& p = c.problem;
+  const std::int64_t first_pass = p.decode.prompt + p.decode.steps;
+  fill_pass(c, plan, buffers, 0, first_pass, c.seed);
+  if (p.decode.restart > 0) fill_pass(c, plan, buffers, first_pass, p.n_q - first_pass, mix64(c.seed + 1));
   std::memset(buffers.mask, 0, static_cast<std::size_t>(plan.mask.bytes));
   const TensorShape k = cache_shape(p, p.k_type, p.d_k, p.n_kv), v = cache_shape(p, p.v_type, p.d_v, p.n_kv);
   fill_stale(c, k, buffers.mask, 0);

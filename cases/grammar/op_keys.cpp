@@ -242,6 +242,10 @@ Expected<void> check_op_values(const Case& c, std::string_view key) {
       c.poison.where != PoisonWhere::output) {
     return input_error("soft_max_ext has no such place", "hidden or output");
   }
+  if (key == "data" && op == Op::kv_decode && resolve(c.data).scores == Family::spike_last) {
+    return input_error("data=spike_last means nothing to kv_decode: a flat tail has no room for a key per token",
+                       "needle_last");
+  }
   if (key != "data" || op == Op::kv_decode || op == Op::flash_attn_ext) return {};
   static const std::vector<std::string> stored{"normal", "uniform", "outlier", "integer", "flat", "huge"};
   for (const DataTerm& term : c.data.terms) {
