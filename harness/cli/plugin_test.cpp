@@ -146,6 +146,13 @@ TEST(Plugin, WhoseContractPredictsOverflowEverywhereIsNotCompared) {
   EXPECT_THAT(run.err, HasSubstr("took none of the 1 cases but 1 RANGE: nothing was compared"));
 }
 
+// The workspace is judged in the subject; what explain shows is that verdict.
+TEST(Plugin, ThatWritesBesideItsWorkspaceIsOobInExplainToo) {
+  const Ended explain = attest({"explain", "-b", kMisbehaving + ",bug=workspace-before", kLine});
+  EXPECT_EQ(explain.code, 1) << explain.out << explain.err;
+  EXPECT_THAT(explain.out, HasSubstr("OOB"));
+}
+
 // It answers 0 everywhere. Its name and its build string say nothing of what is in the file.
 TEST(Plugin, AnswersOfAnotherBuildAreNotThisOnes) {
   const ScratchDir dir;

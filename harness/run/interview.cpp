@@ -1,15 +1,10 @@
 #include "harness/run/interview.h"
 
 #include "cases/inputs.h"
+#include "harness/run/await_case.h"
 #include "harness/run/schedule.h"
 
 namespace attest {
-
-namespace {
-
-constexpr std::uint8_t kRedZone = 0xa5;
-
-}  // namespace
 
 Interview::Interview(std::string backend, const SubjectMaker& make_subject, double timeout_s)
     : backend_(std::move(backend)), make_subject_(make_subject), timeout_s_(timeout_s) {}
@@ -43,39 +38,23 @@ Expected<Testimony> Interview::ask(const Case& c, Key& key) {
   record.build_id = info_.build_id;
   const double deadline = timeout_s_ > 0 ? timeout_s_ : default_deadline(c.problem, info_.name);
   subject_->post(0, place_, c, record.line);
-  SubjectAnswer answer = subject_->next(deadline);
+  const CaseAnswer answer = await_case(*subject_, place_, deadline,
+                                       [&](const ArithmeticContract& contract) { record.path = contract.path_name(); });
+  alive_ = !answer.subject_gone();
+  if (answer.kind == CaseAnswer::Kind::interrupted) return harness_error("interrupted");
   t.contract = answer.contract;
-  if (answer.kind == SubjectAnswer::Kind::accepted) {
-    record.path = t.contract.path_name();
-    answer = subject_->next(deadline);
-  }
-  switch (answer.kind) {
-    case SubjectAnswer::Kind::unsupported:
-      record.verdict = Verdict::UNSUPPORTED;
-      record.detail = answer.text;
-      return t;
-    case SubjectAnswer::Kind::failed:
-      record.verdict = Verdict::ERROR;
-      record.detail = answer.text;
-      return t;
-    case SubjectAnswer::Kind::interrupted:
-      alive_ = false;
-      return harness_error("interrupted");
-    case SubjectAnswer::Kind::fault:
-      alive_ = false;
-      record.verdict = answer.fault.verdict;
-      record.detail = answer.fault.detail;
-      return t;
-    default:
-      break;
+  if (!answer.has_output()) {
+    record.verdict = answer.fault.verdict;
+    record.detail = answer.fault.detail;
+    return t;
   }
   const TensorView out = output_view(plan, place_.buffers()).view();
   t.compared = true;
   record.verdict = compare(key, t.contract, out, record).verdict;
   t.output.assign(out.data, out.data + out.elements() * static_cast<std::int64_t>(sizeof(float)));
-  if (!place_.red_zones_hold(kRedZone)) {
-    record.verdict = Verdict::OOB;
-    record.detail = "bytes next to the output were written";
+  if (answer.kind == CaseAnswer::Kind::spilled) {
+    overrule(record, answer.fault.verdict);
+    record.detail = answer.fault.detail;
   }
   return t;
 }

@@ -280,6 +280,27 @@ TEST(Runner, AnErrorInALaterRunIsFlakyAndNamesTheRun) {
   ASSERT_TRUE(run(plan_of({"flash_attn_ext"}), options, backend_with(tires), {}, listener));
 }
 
+TEST(Runner, BytesWrittenNextToTheOutputInALaterRunAreSeen) {
+  int runs = 0;
+  RunOptions options = one_job();
+  options.repeat = 3;
+  int first = 2;  // the run in which it begins
+  const Kernel spills = [&](const AttentionInputs& in, const MutableTensorView& out) {
+    write_truth(in, out);
+    if (++runs >= first) out.data[-1] = std::byte{1};
+    return Outcome{};
+  };
+  NiceMock<MockRunListener> listener;
+  EXPECT_CALL(listener, on_verdict(AllOf(verdict_is(Verdict::FLAKY), Field(&VerdictRecord::underlying, "OOB"),
+                                         Field(&VerdictRecord::detail,
+                                               "run 1 of 3: PASS; run 2: bytes next to the output were written"))));
+  ASSERT_TRUE(run(plan_of({"flash_attn_ext"}), options, backend_with(spills), {}, listener));
+  first = runs = 0;
+  EXPECT_CALL(listener, on_verdict(verdict_is(Verdict::OOB)));
+  ASSERT_TRUE(run(plan_of({"flash_attn_ext"}), options, backend_with(spills), {}, listener));
+  EXPECT_EQ(runs, 3);
+}
+
 // What is wrong stays known behind what is written on top of it: a ledger entry for that alone would hide it.
 TEST(Runner, AWrongAnswerIsNotForgottenWhereItsBitsDifferFromRunToRun) {
   int runs = 0;
@@ -304,8 +325,8 @@ TEST(Runner, AWrongAnswerIsNotForgottenWhereBytesBesideItAreWritten) {
     return Outcome{};
   };
   NiceMock<MockRunListener> listener;
-  EXPECT_CALL(listener, on_verdict(AllOf(verdict_is(Verdict::OOB),
-                                         Field(&VerdictRecord::also, ::testing::ElementsAre("FAIL")))));
+  EXPECT_CALL(listener,
+              on_verdict(AllOf(verdict_is(Verdict::OOB), Field(&VerdictRecord::also, ::testing::ElementsAre("FAIL")))));
   ASSERT_TRUE(run(plan_of({"flash_attn_ext"}), one_job(), backend_with(wrong), {}, listener));
 }
 

@@ -213,23 +213,17 @@ void Slot::post(std::size_t backend, Seat& seat) {
   subjects_[backend]->post(seat.index, *seat.place, *seat.c, seat.line);
 }
 
-Fault Slot::finding(const std::string& text) {
-  const auto line_break = std::min(text.find('\n'), text.size());
-  const auto named = verdict_from_name(text.substr(0, line_break));
-  return {named.value_or(Verdict::ERROR), text.substr(std::min(line_break + 1, text.size()))};
+CaseAnswer Slot::run_posted(std::size_t backend, const Place& place, const Case& c,
+                            const std::function<void(const ArithmeticContract&)>& accepted) {
+  CaseAnswer answer = await_case(*subjects_[backend], place, deadline(backend, c), accepted);
+  if (answer.subject_gone()) alive_[backend] = false;
+  return answer;
 }
 
 Slot::Result Slot::collect(std::size_t backend, Seat& seat) {
   Result result{blank(backend, seat)};
   VerdictRecord& record = result.record;
-  const auto verdict = [&](Verdict v, std::string detail) {
-    record.verdict = v;
-    record.detail = std::move(detail);
-  };
-  Subject& subject = *subjects_[backend];
-  SubjectAnswer answer = subject.next(deadline(backend, *seat.c));
-  const ArithmeticContract contract = answer.contract;
-  if (answer.kind == SubjectAnswer::Kind::accepted) {
+  const CaseAnswer answer = run_posted(backend, *seat.place, *seat.c, [&](const ArithmeticContract& contract) {
     record.path = contract.path_name();
     // The key is worked out while the subject runs the case.
     const auto start = std::chrono::steady_clock::now();
@@ -239,33 +233,15 @@ Slot::Result Slot::collect(std::size_t backend, Seat& seat) {
       seat.key->under(contract.q_rounding);
     }
     record.judge_s = seconds_since(start);
-    answer = subject.next(deadline(backend, *seat.c));
+  });
+  if (!answer.has_output()) {
+    record.verdict = answer.fault.verdict;
+    record.detail = answer.fault.detail;
+    result.finished = !answer.subject_gone();
+    result.interrupted = answer.kind == CaseAnswer::Kind::interrupted;
+    return result;
   }
-  switch (answer.kind) {
-    case SubjectAnswer::Kind::unsupported:
-      verdict(Verdict::UNSUPPORTED, answer.text);
-      return result;
-    case SubjectAnswer::Kind::failed:
-      verdict(Verdict::ERROR, answer.text);
-      return result;
-    case SubjectAnswer::Kind::found: {
-      const Fault fault = finding(answer.text);
-      verdict(fault.verdict, fault.detail);
-      return result;
-    }
-    case SubjectAnswer::Kind::interrupted:
-      alive_[backend] = false;
-      result.finished = false;
-      result.interrupted = true;
-      return result;
-    case SubjectAnswer::Kind::fault:
-      alive_[backend] = false;
-      verdict(answer.fault.verdict, answer.fault.detail);
-      result.finished = false;
-      return result;
-    default:
-      break;
-  }
+  const ArithmeticContract& contract = answer.contract;
   record.backend_cpu_s = answer.cpu_seconds;
   record.backend_wall_s = answer.wall_seconds;
   const auto start = std::chrono::steady_clock::now();
@@ -281,9 +257,9 @@ Slot::Result Slot::collect(std::size_t backend, Seat& seat) {
   result.contract = contract;
   result.suspect = ruling.suspect;
   tell_alignment(seat, record);
-  if (!seat.place->red_zones_hold(kRedZone)) {
-    overrule(record, Verdict::OOB);
-    record.detail = "bytes next to the output were written";
+  if (answer.kind == CaseAnswer::Kind::spilled) {
+    overrule(record, answer.fault.verdict);
+    record.detail = answer.fault.detail;
   }
   return result;
 }
@@ -321,21 +297,18 @@ void Slot::settle_repeat(std::size_t backend, Seat& seat, Result& result) {
   for (int i = 2; i <= runs; ++i) {
     if (!alive_[backend] && !revive(backend)) return;
     post(backend, seat);
-    SubjectAnswer answer = subjects_[backend]->next(deadline(backend, *seat.c));
-    if (answer.kind == SubjectAnswer::Kind::accepted) answer = subjects_[backend]->next(deadline(backend, *seat.c));
+    const CaseAnswer answer = run_posted(backend, *seat.place, *seat.c);
     record.backend_cpu_s += answer.cpu_seconds;
     record.backend_wall_s += answer.wall_seconds;
-    if (answer.kind == SubjectAnswer::Kind::interrupted) {
-      alive_[backend] = false;
+    if (answer.kind == CaseAnswer::Kind::interrupted) {
       result.interrupted = true;
       return;
     }
-    if (answer.kind != SubjectAnswer::Kind::done) {
-      const bool fault = answer.kind == SubjectAnswer::Kind::fault;
-      if (fault) alive_[backend] = false;
-      return verdict(Verdict::FLAKY, info(fault ? answer.fault.verdict : Verdict::ERROR).name,
-                     fmt::format("run 1 of {}: {}; run {}: {}", runs, info(record.verdict).name, i,
-                                 fault ? answer.fault.detail : answer.text));
+    const bool as_before = answer.kind == CaseAnswer::Kind::spilled && record.verdict == Verdict::OOB;
+    if (answer.kind != CaseAnswer::Kind::done && !as_before) {
+      return verdict(
+          Verdict::FLAKY, info(answer.fault.verdict).name,
+          fmt::format("run 1 of {}: {}; run {}: {}", runs, info(record.verdict).name, i, answer.fault.detail));
     }
     again.assign(out.data, out.data + bytes);
     const auto at = std::mismatch(first.begin(), first.end(), again.begin()).first - first.begin();

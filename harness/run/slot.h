@@ -10,6 +10,7 @@
 #include "harness/compare.h"
 #include "harness/ops/op_judge.h"
 #include "harness/relation_judge.h"
+#include "harness/run/await_case.h"
 #include "harness/run/blob_store.h"
 #include "harness/run/board.h"
 #include "harness/run/place.h"
@@ -53,7 +54,6 @@ class Slot {
   void run_on(std::size_t backend, std::vector<Seat>& seats);
   Result refused(std::size_t backend, const Seat& seat) const;
   void post(std::size_t backend, Seat& seat);
-  static Fault finding(const std::string& text);  // of an answer `found`
   Result collect(std::size_t backend, Seat& seat);
   // Runs a case alone in the spare place; restarts the subject where it is gone.
   Result run_alone(std::size_t backend, const Case& c);
@@ -81,18 +81,17 @@ class Slot {
   Trial try_experiment(std::size_t backend, Seat& seat, const Result& result, bool bitwise,
                        const Experiment& experiment, const std::vector<float>& base);
   bool repeatable(std::size_t backend, Seat& seat, const std::vector<float>& base, const Variant& variant,
-                  const std::vector<float>& other, SubjectAnswer& answer);
-  SubjectAnswer run_variant(std::size_t backend, std::size_t place, const Variant& variant, const AttentionInputs& base,
-                            VariantAnswer& result);
-  // Waits for what was posted. A red zone that does not hold is `failed`; `failed`, `found` and `fault` have their
-  // verdict.
-  SubjectAnswer run_posted(std::size_t backend, const Place& place, const Case& c, ArithmeticContract& contract);
+                  const std::vector<float>& other, CaseAnswer& answer);
+  CaseAnswer run_variant(std::size_t backend, std::size_t place, const Variant& variant, const AttentionInputs& base,
+                         VariantAnswer& result);
+  // await_case() of a backend's subject, which may be gone then.
+  CaseAnswer run_posted(std::size_t backend, const Place& place, const Case& c,
+                        const std::function<void(const ArithmeticContract&)>& accepted = {});
 
   static constexpr std::size_t kPlaces = 16;           // for a batch
   static constexpr std::size_t kSparePlace = kPlaces;  // for cases that run alone
   static constexpr std::size_t kVariantPlace = kPlaces + 1, kVariantPlaces = 2;
   static constexpr std::size_t kKeepBytes = 64U << 20;  // shared memory a place may keep between cases
-  static constexpr std::uint8_t kRedZone = 0xa5;
 
   VerdictRecord blank(std::size_t backend, const Seat& seat) const;
   bool released(std::size_t backend);

@@ -53,27 +53,9 @@ std::vector<float> output_of(const AttentionProblem& problem, const Place& place
 
 }  // namespace
 
-SubjectAnswer Slot::run_posted(std::size_t backend, const Place& place, const Case& c, ArithmeticContract& contract) {
-  SubjectAnswer answer = subjects_[backend]->next(deadline(backend, c));
-  if (answer.kind == SubjectAnswer::Kind::accepted) {
-    contract = answer.contract;
-    answer = subjects_[backend]->next(deadline(backend, c));
-  }
-  const bool gone = answer.kind == SubjectAnswer::Kind::fault || answer.kind == SubjectAnswer::Kind::interrupted;
-  if (gone) alive_[backend] = false;
-  if (answer.kind == SubjectAnswer::Kind::failed) answer.fault = {Verdict::ERROR, answer.text};
-  if (answer.kind == SubjectAnswer::Kind::found) answer.fault = finding(answer.text);
-  if (answer.kind == SubjectAnswer::Kind::done && !place.red_zones_hold(kRedZone)) {
-    answer.kind = SubjectAnswer::Kind::failed;
-    answer.fault = {Verdict::OOB, "bytes next to the output were written"};
-  }
-  return answer;
-}
-
-SubjectAnswer Slot::run_variant(std::size_t backend, std::size_t place, const Variant& variant,
-                                const AttentionInputs& base, VariantAnswer& result) {
-  SubjectAnswer answer;
-  answer.kind = SubjectAnswer::Kind::interrupted;
+CaseAnswer Slot::run_variant(std::size_t backend, std::size_t place, const Variant& variant,
+                             const AttentionInputs& base, VariantAnswer& result) {
+  CaseAnswer answer{CaseAnswer::Kind::interrupted};
   if (!alive_[backend] && !revive(backend)) return answer;
   const Case& c = variant.the_case;
   const InputPlan plan = plan_inputs(c.problem);
@@ -86,8 +68,9 @@ SubjectAnswer Slot::run_variant(std::size_t backend, std::size_t place, const Va
   at.fill_input_gaps();
   at.fill_red_zones(kRedZone);
   subjects_[backend]->post(place, at, c, text(c));
-  answer = run_posted(backend, at, c, result.contract);
-  if (answer.kind != SubjectAnswer::Kind::done) return answer;
+  answer = run_posted(backend, at, c);
+  result.contract = answer.contract;
+  if (answer.kind != CaseAnswer::Kind::done) return answer;
   result.inputs = input_views(c, plan, at.buffers());
   result.out = output_of(c.problem, at);
   return answer;
@@ -95,16 +78,15 @@ SubjectAnswer Slot::run_variant(std::size_t backend, std::size_t place, const Va
 
 // Whether case and variant each give the same bits every time; else differing bits say nothing about the relation.
 bool Slot::repeatable(std::size_t backend, Seat& seat, const std::vector<float>& base, const Variant& variant,
-                      const std::vector<float>& other, SubjectAnswer& answer) {
+                      const std::vector<float>& other, CaseAnswer& answer) {
   for (int i = 0; i < kMoreRuns; ++i) {
-    ArithmeticContract contract;
     post(backend, seat);
-    answer = run_posted(backend, *seat.place, *seat.c, contract);
-    if (answer.kind != SubjectAnswer::Kind::done) return false;
+    answer = run_posted(backend, *seat.place, *seat.c);
+    if (answer.kind != CaseAnswer::Kind::done) return false;
     if (!first_difference(seat.c->problem, base, output_of(seat.c->problem, *seat.place)).empty()) return false;
     VariantAnswer again;
     answer = run_variant(backend, kVariantPlace, variant, seat.key->inputs(), again);
-    if (answer.kind != SubjectAnswer::Kind::done) return false;
+    if (answer.kind != CaseAnswer::Kind::done) return false;
     if (!first_difference(seat.c->problem, other, again.out).empty()) return false;
   }
   return true;
@@ -114,25 +96,25 @@ Slot::Trial Slot::try_experiment(std::size_t backend, Seat& seat, const Result& 
                                  const Experiment& experiment, const std::vector<float>& base) {
   Trial trial;
   std::vector<VariantAnswer> answers(experiment.variants.size());
-  SubjectAnswer answer;
+  CaseAnswer answer;
   for (std::size_t v = 0; v < answers.size(); ++v) {
     answer = run_variant(backend, kVariantPlace + v, experiment.variants[v], seat.key->inputs(), answers[v]);
-    if (answer.kind != SubjectAnswer::Kind::done) break;
+    if (answer.kind != CaseAnswer::Kind::done) break;
   }
   std::string bits;
   bool budget = !bitwise;
-  if (bitwise && answer.kind == SubjectAnswer::Kind::done) {
+  if (bitwise && answer.kind == CaseAnswer::Kind::done) {
     bits = first_difference(seat.c->problem, base, answers[0].out);
     if (!bits.empty()) budget = !repeatable(backend, seat, base, experiment.variants[0], answers[0].out, answer);
   }
   switch (answer.kind) {
-    case SubjectAnswer::Kind::done:
+    case CaseAnswer::Kind::done:
       break;
-    case SubjectAnswer::Kind::unsupported:
+    case CaseAnswer::Kind::unsupported:
       trial.kind = Trial::Kind::unsupported;
-      trial.detail = answer.text;
+      trial.detail = answer.fault.detail;
       return trial;
-    case SubjectAnswer::Kind::interrupted:
+    case CaseAnswer::Kind::interrupted:
       trial.kind = Trial::Kind::interrupted;
       return trial;
     default:
