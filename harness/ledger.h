@@ -55,8 +55,8 @@ class Ledger {
   const LedgerEntry* match(const Case& c, std::string_view backend, std::string_view path) const;
   // The same for a verdict on a case that ran, so that no quarantined entry is about it: a failure must also be of the
   // class and fingerprint an entry names. Where relations are broken and each of them is named by some matching entry
-  // about relations that lists all verdicts, the first one's. Such entries are never outdated: whether a variant shows a
-  // defect depends on more than the case.
+  // about relations that lists all verdicts, the first one's. Such entries are never outdated: whether a variant shows
+  // a defect depends on more than the case.
   const LedgerEntry* match(const Case& c, const VerdictRecord& record) const;
   // Whether some entry for this case names a class or a fingerprint.
   bool asks_for_class(const Case& c, std::string_view backend, std::string_view path) const;

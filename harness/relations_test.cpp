@@ -399,8 +399,8 @@ TEST(Relations, AnErrorIsNotHiddenByARelationThatIsBrokenBefore) {
     if (in.problem->n_q == 1) reinterpret_cast<float*>(out.data)[0] += 1;
     return in.problem->threads == 3 ? Outcome{false, "no third thread", 0, 0} : Outcome{};
   };
-  for (const auto& [first, second] : {std::pair{Relation::row_alone, Relation::threads},
-                                      std::pair{Relation::threads, Relation::row_alone}}) {
+  for (const auto& [first, second] :
+       {std::pair{Relation::row_alone, Relation::threads}, std::pair{Relation::threads, Relation::row_alone}}) {
     const VerdictRecord record = record_of("flash_attn_ext d=16 n_q=3 n_kv=9", bad, {{first, second}});
     EXPECT_EQ(info(record.verdict).name, "ERROR");
     EXPECT_THAT(record.detail, HasSubstr("relation threads: threads=3: no third thread"));

@@ -48,8 +48,8 @@ int verdict_exit(const RunSummary& summary, const RunHeader& header, bool otherw
       fmt::print(stderr, "attest: note: backend '{}' took none of the {} cases of shard {}/{}{}\n", backend, all,
                  header.shard_index, header.shard_count, but);
     } else {
-      fmt::print(stderr, "attest: error: backend '{}' took none of the {} cases{}: nothing was compared\n", backend, all,
-                 but);
+      fmt::print(stderr, "attest: error: backend '{}' took none of the {} cases{}: nothing was compared\n", backend,
+                 all, but);
       return kHarness;
     }
   }
