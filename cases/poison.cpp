@@ -1,6 +1,7 @@
 #include "cases/poison.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <limits>
 
@@ -37,6 +38,27 @@ void fill_random(std::byte* memory, std::int64_t bytes, std::uint64_t key) {
   }
 }
 
+// Whether some row of K or V (soft_max_ext: some score) is hidden from all who read it.
+bool hides_any(const AttentionProblem& p, std::uint64_t seed) {
+  const MaskRows mask(p, seed);
+  const auto any = [](const std::vector<std::uint8_t>& hidden) {
+    return std::find(hidden.begin(), hidden.end(), 1) != hidden.end();
+  };
+  if (p.op != Op::soft_max_ext)
+    return any(hidden_rows(p, mask, p.n_head_kv)) ||
+           (p.n_head_v != p.n_head_kv && any(hidden_rows(p, mask, p.n_head_v)));
+  std::vector<float> bias(static_cast<std::size_t>(p.n_kv));
+  for (std::int64_t s = 0; s < mask.seq_planes(); ++s) {
+    for (std::int64_t h = 0; h < mask.head_planes(); ++h) {
+      for (std::int64_t i = 0; i < p.n_q; ++i) {
+        mask.row(i, h, s, bias.data());
+        if (std::any_of(bias.begin(), bias.end(), [](float b) { return std::isinf(b); })) return true;
+      }
+    }
+  }
+  return false;
+}
+
 // Repeats the first `unit` bytes over the rest.
 void repeat(std::byte* memory, std::int64_t unit, std::int64_t bytes) {
   for (std::int64_t at = unit; at < bytes; at += unit) {
@@ -57,6 +79,29 @@ bool poisons(const PoisonSpec& poison, PoisonWhere place) {
 
 std::uint64_t seed_at(const Case& c, PoisonWhere place) {
   return c.poison.what == PoisonWhat::previous && poisons(c.poison, place) ? c.poison.seed : c.seed;
+}
+
+bool changes_bytes(const Case& c) {
+  const AttentionProblem& p = c.problem;
+  const LayoutSpec& at = p.layout;
+  const PoisonWhat what = c.poison.what;
+  if (what == PoisonWhat::none) return false;
+  if (poisons(c.poison, PoisonWhere::output)) return true;
+  const bool values = what != PoisonWhat::previous || c.poison.seed != c.seed;
+  const bool pads = what != PoisonWhat::zero && what != PoisonWhat::previous;
+  const bool in_memory = !at.sparse, rows = std::max(at.cache, p.n_kv) > 0, mask = p.mask.present();
+  const auto holds = [&](PoisonWhere place) { return poisons(c.poison, place); };
+  if (in_memory && values && rows && holds(PoisonWhere::heads) &&
+      (at.cache > p.n_kv || at.parent_heads > std::min(p.n_head_kv, p.n_head_v)))
+    return true;
+  if (in_memory && pads && rows && at.pad > 0 && holds(PoisonWhere::rows)) return true;
+  if (pads && at.tail > 0 && holds(PoisonWhere::end)) return true;
+  if (pads && at.offset > 0 && (c.poison.where == PoisonWhere::gaps || (mask && holds(PoisonWhere::mask_padding))))
+    return true;
+  if (in_memory && pads && mask && at.mask_rows > 0 && p.n_kv + at.mask_cols > 0 && holds(PoisonWhere::mask_rows))
+    return true;
+  if (in_memory && pads && mask && at.mask_cols > 0 && holds(PoisonWhere::mask_cols)) return true;
+  return values && mask && holds(PoisonWhere::hidden) && hides_any(p, c.seed);
 }
 
 void fill_poison(PoisonWhat what, DType type, std::byte* memory, std::int64_t bytes, std::uint64_t key) {

@@ -25,6 +25,10 @@ namespace attest {
 // rows, heads, mask_rows and mask_cols do not exist: no byte there is ever written.
 bool poisons(const PoisonSpec& poison, PoisonWhere place);
 
+// Whether the poison of a case changes any byte of its tensors. It does not where layout and mask lack the place, where
+// zeros lie anyway (previous:<seed> leaves zeros in pads, too), or where the other seed is the case's own.
+bool changes_bytes(const Case& c);
+
 inline constexpr std::uint32_t kOutputPrefill = 0x7fc0dead;
 
 // Fills `bytes` bytes, a multiple of the element or block of `type`, with `what`. In block types the scale (and

@@ -96,6 +96,28 @@ RC_GTEST_PROP(Poison, NanReachesEveryElementOutsideTheViewAndNoneInside, ()) {
   }
 }
 
+RC_GTEST_PROP(Poison, ChangesBytesExactlyWhereItSaysSo, ()) {
+  Case c = testing::random_case();
+  if (c.problem.n_kv > 0 && *rc::gen::arbitrary<bool>())
+    c.problem.mask.terms.push_back({MaskKind::used, std::floor(double(c.problem.n_kv) / 2), DeadRows::none});
+  Case with = c;
+  with.poison.where = static_cast<PoisonWhere>(*rc::gen::inRange(0, static_cast<int>(PoisonWhere::mask_cols) + 1));
+  with.poison.what = static_cast<PoisonWhat>(*rc::gen::inRange(0, static_cast<int>(PoisonWhat::previous) + 1));
+  if (with.poison.what == PoisonWhat::previous) with.poison.seed = *rc::gen::arbitrary<bool>() ? c.seed : 4711;
+  const OwnedInputs plain(c), poisoned(with);
+  bool differs = false;
+  const auto compare = [&](const TensorPlan& plan, const std::byte* a, const std::byte* b) {
+    differs |= plan.bytes > 0 && std::memcmp(a, b, static_cast<std::size_t>(plan.bytes)) != 0;
+  };
+  const InputPlan& plan = plain.plan();
+  compare(plan.q, plain.buffers().q, poisoned.buffers().q);
+  compare(plan.k, plain.buffers().k, poisoned.buffers().k);
+  compare(plan.v, plain.buffers().v, poisoned.buffers().v);
+  compare(plan.mask, plain.buffers().mask, poisoned.buffers().mask);
+  compare(plan.out, plain.buffers().out, poisoned.buffers().out);
+  RC_ASSERT(changes_bytes(with) == differs);
+}
+
 TEST(Poison, TakesItsValueInEveryStorageType) {
   const auto values_of = [](PoisonWhat what, DType type) {
     const std::int64_t n = 2 * info(type).block;

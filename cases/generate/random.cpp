@@ -5,9 +5,11 @@
 #include <cmath>
 #include <initializer_list>
 #include <limits>
+#include <vector>
 
 #include "cases/families.h"
 #include "cases/grammar/descriptor.h"
+#include "cases/poison.h"
 #include "cases/rng.h"
 #include "cases/rules.h"
 
@@ -181,12 +183,20 @@ void draw_values(Draws& draw, Case& c) {
   };
   if (draw.chance(65)) c.data.terms.push_back(term(true));
   if (!c.problem.layout.v_view_of_k && draw.chance(30)) c.data.terms.push_back(term(false));
-  if (draw.chance(45)) {
-    c.poison.where = static_cast<PoisonWhere>(draw.below(static_cast<int>(PoisonWhere::mask_cols) + 1));
-    c.poison.what = static_cast<PoisonWhat>(draw.between(1, static_cast<int>(PoisonWhat::previous)));
-    if (c.poison.what == PoisonWhat::previous) c.poison.seed = static_cast<std::uint64_t>(draw.below(1000));
-  }
   c.seed = static_cast<std::uint64_t>(draw.below(1 << 20));
+}
+
+// In a place that layout and mask have: elsewhere it would be no poison.
+void draw_poison(Draws& draw, Case& c) {
+  if (!draw.chance(45)) return;
+  c.poison.what = static_cast<PoisonWhat>(draw.between(1, static_cast<int>(PoisonWhat::previous)));
+  if (c.poison.what == PoisonWhat::previous) c.poison.seed = static_cast<std::uint64_t>(draw.below(1000));
+  std::vector<PoisonWhere> places;
+  for (int place = 0; place <= static_cast<int>(PoisonWhere::mask_cols); ++place) {
+    c.poison.where = static_cast<PoisonWhere>(place);
+    if (changes_bytes(c)) places.push_back(c.poison.where);
+  }
+  c.poison.where = places[static_cast<std::size_t>(draw.below(static_cast<std::int64_t>(places.size())))];
 }
 
 bool differs_by_plane(const AttentionProblem& p) {
@@ -249,6 +259,7 @@ Case random_case(std::uint64_t seed, std::uint64_t index, const RandomOptions& o
     draw_values(draw, c);
     if (draw.chance(80)) let_see(draw, c);
     if (find_violation(p) || !validate(c.data)) continue;
+    draw_poison(draw, c);
     if (auto canonical = parse_case(text(c))) return std::move(*canonical);
   }
 }

@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 
+#include "cases/poison.h"
 #include "cases/rules.h"
 
 namespace attest {
@@ -30,6 +31,17 @@ TEST(RandomCase, IsAFunctionOfSeedAndIndex) {
     ids.insert(case_id(random_case(2, i)));
   }
   EXPECT_EQ(ids.size(), 1000U);
+}
+
+TEST(RandomCase, PoisonLiesSomewhere) {
+  int poisoned = 0;
+  for (std::uint64_t i = 0; i < 3000; ++i) {
+    const Case c = random_case(5, i);
+    if (c.poison.what == PoisonWhat::none) continue;
+    ++poisoned;
+    EXPECT_TRUE(changes_bytes(c)) << text(c);
+  }
+  EXPECT_GT(poisoned, 1200);
 }
 
 // A weight that is mistyped would leave a feature out without anyone noticing.

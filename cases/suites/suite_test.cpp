@@ -6,10 +6,12 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <set>
 
 #include "cases/families.h"
 #include "cases/features.h"
+#include "cases/poison.h"
 #include "cases/suites/suite_parser.h"
 
 namespace attest {
@@ -289,6 +291,27 @@ TEST(Suites, NoCoveringRowPutsDataIntoAViewOfV) {
       const std::string line = *covering.space.line_of(row);
       EXPECT_FALSE(line.find("v-in-k") != std::string::npos && line.find("v_") != std::string::npos) << line;
     }
+  }
+}
+
+TEST(Suites, PoisonLiesSomewhere) {
+  for (const char* name : {"quick", "standard", "nightly", "models"}) {
+    const auto suite = load_suite(name);
+    ASSERT_TRUE(suite.has_value()) << suite.error().text();
+    std::map<std::string, int> idle;  // by group
+    int all = 0, poisoned = 0;
+    for (const auto& group : suite->groups) {
+      for (std::size_t i = group.first; i < group.first + group.count; ++i) {
+        const Case& c = suite->cases[i];
+        if (c.poison.what == PoisonWhat::none || c.problem.op == Op::kv_decode || c.problem.op == Op::set_rows)
+          continue;
+        ++poisoned;
+        if (changes_bytes(c)) continue;
+        ++all;
+        ++idle[group.why];
+      }
+    }
+    EXPECT_LE(all, poisoned / 100) << name << ": " << ::testing::PrintToString(idle);
   }
 }
 
