@@ -2,9 +2,8 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "cases/inputs.h"
+#include "harness/run/await_case.h"
 #include "harness/run/schedule.h"
 #include "reports/record.h"
 
@@ -43,40 +42,26 @@ Expected<Execution> Bench::execute(const Case& c) {
   }
   fill_output(c, plan, place_.buffers());
   const double deadline = timeout_s_ > 0 ? timeout_s_ : default_deadline(c.problem, backend_);
+  place_.fill_red_zones(kRedZone);
   subject_->post(0, place_, c, line);
-  SubjectAnswer answer = subject_->next(deadline);
+  const CaseAnswer answer = await_case(*subject_, place_, deadline);
+  alive_ = !answer.subject_gone();
+  if (answer.kind == CaseAnswer::Kind::interrupted) return harness_error("interrupted");
+  if (answer.kind == CaseAnswer::Kind::unsupported) {
+    return harness_error(fmt::format("{}: {}", backend_, answer.fault.detail));
+  }
   Execution e;
   e.contract = answer.contract;
-  if (answer.kind == SubjectAnswer::Kind::accepted) answer = subject_->next(deadline);
   e.cpu_s = answer.cpu_seconds;
-  switch (answer.kind) {
-    case SubjectAnswer::Kind::done: {
-      const std::byte* out = place_.buffers().out;
-      e.bits.assign(out, out + plan.out.bytes);
-      e.note = answer.text;
-      return e;
-    }
-    case SubjectAnswer::Kind::unsupported:
-      return harness_error(fmt::format("{}: {}", backend_, answer.text));
-    case SubjectAnswer::Kind::found: {
-      const auto line_break = std::min(answer.text.find('\n'), answer.text.size());
-      e.verdict = answer.text.substr(0, line_break);
-      e.detail = answer.text.substr(std::min(line_break + 1, answer.text.size()));
-      return e;
-    }
-    case SubjectAnswer::Kind::failed:
-      e.verdict = info(Verdict::ERROR).name;
-      e.detail = answer.text;
-      return e;
-    case SubjectAnswer::Kind::interrupted:
-      alive_ = false;
-      return harness_error("interrupted");
-    default:
-      alive_ = false;
-      e.verdict = info(answer.fault.verdict).name;
-      e.detail = answer.fault.detail;
-      return e;
+  if (answer.kind == CaseAnswer::Kind::done) {
+    const std::byte* out = place_.buffers().out;
+    e.bits.assign(out, out + plan.out.bytes);
+    e.note = answer.text;
+  } else {
+    e.verdict = info(answer.fault.verdict).name;
+    e.detail = answer.fault.detail;
   }
+  return e;
 }
 
 }  // namespace attest
